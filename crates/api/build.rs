@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "intake/v1/intake_inbound",
         "routing/v1/routing",
         "routing/v1/directory",
+        "routing/v1/notice",
         "routing/v1/routing_inbound",
         "routing/v1/rule_set",
         "audit/v1/audit",

@@ -14,6 +14,7 @@ pub const ACCESS: &[Table] = &[
             Method::new("GetReport", SENDERS),
             Method::new("ListReports", SENDERS),
             Method::new("CheckReceipt", &[Kind::Authenticated]),
+            Method::new("RequestReview", &[Kind::Authenticated]),
             Method::new("AddInformation", &[Kind::Authenticated]),
             Method::new("AnswerQuestion", &[Kind::Authenticated]),
             Method::new("WithdrawReport", &[Kind::Authenticated]),

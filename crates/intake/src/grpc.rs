@@ -4,10 +4,10 @@ use api::intake::{
     AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse, CheckReceiptRequest,
     CheckReceiptResponse, GetCategoryRequest, GetCategoryResponse, GetReportRequest, GetReportResponse,
     ListCategoriesRequest, ListCategoriesResponse, ListReportsRequest, ListReportsResponse, RecordCaseChangesRequest,
-    RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse, RevealReporterRequest,
-    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, WithdrawReportRequest, WithdrawReportResponse,
-    category_service_server::CategoryService, intake_inbound_service_server::IntakeInboundService,
-    intake_service_server::IntakeService,
+    RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse, RequestReviewRequest,
+    RequestReviewResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
+    WithdrawReportRequest, WithdrawReportResponse, category_service_server::CategoryService,
+    intake_inbound_service_server::IntakeInboundService, intake_service_server::IntakeService,
 };
 use rpc::caller;
 use tonic::{Request, Response, Status};
@@ -65,6 +65,15 @@ impl IntakeService for Service {
         Ok(Response::new(
             self.answer_question(&caller, request.into_inner()).await?,
         ))
+    }
+
+    async fn request_review(
+        &self,
+        request: Request<RequestReviewRequest>,
+    ) -> Result<Response<RequestReviewResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        let answer = self.request_review(&caller, request.get_ref()).await?;
+        Ok(Response::new(answer))
     }
 
     async fn withdraw_report(

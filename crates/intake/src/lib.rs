@@ -19,7 +19,7 @@
 //! | `GetReport` | its content and what was added, without the reporter's name and contact; of what was added, to who sent it, its own | who sent it; the agency that leads its case | a purpose of a list; a change of `readings/{id}` (`reading.rs`) |
 //! | `RevealReporter` | name and contact | the agency that leads its case; operators | a purpose and why; a change of the report, which its reporter sees (`reveal.rs`) |
 //! | `CheckReceipt` | state, agency, advice, the agency's question, and the public entries of its changes | whoever has the receipt | none: nothing that the report says |
-//! | `AddInformation`, `AnswerQuestion`, `WithdrawReport` | when it was recorded, and what follows | whoever has the receipt; the first also who sent it | none: nothing that the report says |
+//! | `AddInformation`, `AnswerQuestion`, `RequestReview`, `WithdrawReport` | when it was recorded, and what follows | whoever has the receipt; the first also who sent it | none: nothing that the report says |
 //! | `DownloadEvidence` | a file | the system that uploaded it; the agency that leads its report's case | a purpose and why; a change of the evidence (`evidence.rs`) |
 //! | `GetEvidence` | its hash, length and types | the same, and the uploader's agency | none: nothing that the file says |
 //! | `ListReports` | name, state and time of reports | who sent them | none: nothing that a report says |

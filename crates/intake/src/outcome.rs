@@ -139,8 +139,11 @@ const fn effect(effect: DispositionEffect) -> Option<(&'static str, &'static str
 fn remedies(kind: DispositionKind, reviewable: bool) -> Vec<LocalizedText> {
     let (mut zh, mut en) = (String::new(), String::new());
     if reviewable {
-        zh.push_str("在期限届满前，可以通过承办单位申请复核，由其上级重新处理。");
-        en.push_str("Until the time has passed, you can ask the agency for a review; its superior then decides anew. ");
+        zh.push_str("在期限届满前，可以凭查询码申请复核，由作出决定单位的上级重新处理。");
+        en.push_str(
+            "Until the time has passed, you can ask for a review by this receipt: the superior of the agency that decided \
+             decides anew. ",
+        );
     }
     match kind {
         DispositionKind::CourtAdvised => {

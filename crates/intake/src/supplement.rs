@@ -32,6 +32,15 @@ pub(crate) fn notices(was_decided: bool) -> Vec<LocalizedText> {
     }
 }
 
+/// What follows from a request for a review, for the reporter.
+pub(crate) fn review_notices() -> Vec<LocalizedText> {
+    api::bilingual(
+        "复核申请已记录。由作出决定单位的上级重新处理，原单位不再决定。凭查询码可查看结果。",
+        "Your request was recorded. The superior of the agency that decided decides anew, and that agency does not decide \
+         again. The receipt shows what comes of it.",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,6 +38,7 @@ Examples:
   remit evidence upload screenshot.png --as police-440000  upload a file for a report
   remit report receipt 7Q2M-…                              the state of a report, with proofs
   remit case list --as police-510100                       list an agency's cases
+  remit notice show 3K9D-…                                 what a notice says to whom a decision affects
   remit operator load operators.csv                        load the operator register
   remit directory locate 320508018 police                  find the agency for a place
   remit route explain report.json                          preview a report's route
@@ -63,6 +64,7 @@ enum Command {
     Report(commands::report::Command),
     Evidence(commands::evidence::Command),
     Case(commands::case::Command),
+    Notice(commands::notice::Command),
     Category(commands::category::Command),
     Operator(commands::operator::Command),
     Directory(commands::directory::Command),
@@ -212,6 +214,7 @@ fn try_run(cli: Cli) -> anyhow::Result<()> {
             Command::Report(command) => command.run().await,
             Command::Evidence(command) => command.run().await,
             Command::Case(command) => command.run().await,
+            Command::Notice(command) => command.run().await,
             Command::Category(command) => command.run().await,
             Command::Operator(command) => command.run().await,
             Command::Directory(command) => command.run().await,

@@ -11,6 +11,7 @@ pub mod health;
 pub mod log;
 pub mod manual;
 pub mod migrate;
+pub mod notice;
 pub mod operator;
 pub mod proof;
 pub mod report;

@@ -6,6 +6,7 @@
 pub mod case;
 pub mod explanation;
 mod harmless;
+pub mod notice;
 mod words;
 
 use std::{

@@ -33,6 +33,8 @@ pub const ACCESS: &[Table] = &[
             Method::new("ProposeDisposition", &[Kind::Agency]),
             Method::new("ReviewDisposition", &[Kind::Agency]),
             Method::new("RequestReview", &[Kind::Agency]),
+            Method::new("NotifySubject", &[Kind::Agency]),
+            Method::new("AnswerStatement", &[Kind::Agency]),
             Method::new("ReopenCase", &[Kind::Agency]),
             Method::new("RecuseAgency", &[Kind::Agency]),
             Method::new("PauseClock", &[Kind::Agency]),
@@ -40,6 +42,15 @@ pub const ACCESS: &[Table] = &[
             Method::new("SuperviseCase", &[Kind::Agency]),
             Method::new("ShareNarrative", &[Kind::Agency]),
             Method::new("SplitReport", &[Kind::Agency]),
+        ],
+    },
+    // Who has the receipt may, whoever calls for the affected side.
+    Table {
+        service: "remit.routing.v1.NoticeService",
+        methods: &[
+            Method::new("CheckNotice", &[Kind::Authenticated]),
+            Method::new("SubmitStatement", &[Kind::Authenticated]),
+            Method::new("RequestDecisionReview", &[Kind::Authenticated]),
         ],
     },
     Table {

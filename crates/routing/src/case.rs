@@ -31,6 +31,7 @@ mod event;
 mod hand_on;
 mod hand_up;
 mod join;
+mod notify;
 mod open;
 mod part;
 mod pause;
@@ -45,6 +46,7 @@ mod rule;
 mod settle;
 mod share;
 mod split;
+mod statement;
 mod succeed;
 mod supervise;
 #[cfg(test)]
@@ -73,6 +75,7 @@ pub use self::{
     event::Event,
     hand_on::{Course, Given, Reason},
     join::{Candidate, Link, Main},
+    notify::{Notice, NotifySubject, Receipt, Statement},
     open::DESIGNATE,
     part::{Part, Party, Sight, sees},
     pause::{PauseClock, ResumeClock},
@@ -86,6 +89,7 @@ pub use self::{
     rule::{Effect, Refusal, Rule},
     share::ShareNarrative,
     split::{Membership, SplitReport},
+    statement::{AnswerStatement, SubmitStatement},
     supervise::Supervise,
     transfer::Transfer,
     worklist::{Order, Worklist},
@@ -572,6 +576,12 @@ actions! {
     Review
     /// A request for a review is passed on.
     RequestReview
+    /// The lead gives notice to the affected side.
+    NotifySubject
+    /// The affected side states its view.
+    SubmitStatement
+    /// The lead answers it.
+    AnswerStatement
     /// The agency that decided opens the case again.
     Reopen
     /// An agency steps aside.

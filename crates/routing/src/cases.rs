@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     case::{Action, Party, Refusal, Sight, State, Worklist, sees},
     feed::{Feed, OpenFeeds},
-    store::{self, Acted, Command, Cursor, Listing, Read, Store, Versions},
+    store::{self, Acted, Command, Cursor, Given, Listing, Read, Store, Versions},
     upkeep::FEED_WINDOW,
     view,
 };
@@ -69,6 +69,8 @@ pub(crate) struct ChangeRequest {
 pub(crate) enum Answered {
     /// The case after the change, as the caller sees it then.
     Changed(Box<CaseSight>),
+    /// The same, for a notice to the affected side.
+    Notified(Box<CaseSight>, Given),
     /// What the change would do.
     Previewed(HandOverPreview),
 }
@@ -131,7 +133,7 @@ impl Cases {
             let fault = match &viewer {
                 _ if worklist.is_none() => Some("is not one that this server knows"),
                 _ if request.state != 0 => Some("cannot be combined with `state`: set one of them"),
-                Party::Operator => Some("is an agency's, and an operator has none: set `state`"),
+                Party::Operator | Party::Subject(_) => Some("is an agency's, and an operator has none: set `state`"),
                 Party::Agency(_) => None,
             };
             violations.check("worklist", fault.is_none().then_some(()), fault.unwrap_or_default());
@@ -143,6 +145,7 @@ impl Cases {
         let of = match &viewer {
             Party::Agency(agency) => format!("agency={agency}"),
             Party::Operator => "operator".to_owned(),
+            Party::Subject(_) => return Err(rpc::unlisted()),
         };
         let filter = format!("ListCases {of} state={} worklist={}", request.state, request.worklist);
         let after = violations.note(seal.position(&filter, &request.page_token, cursor))?;
@@ -253,6 +256,7 @@ impl Cases {
         };
         match self.commands.commit(command).await? {
             Acted::Done(sight) => Ok(Answered::Changed(sight)),
+            Acted::Notified(sight, given) => Ok(Answered::Notified(sight, given)),
             Acted::Previewed(preview) => Ok(Answered::Previewed(*preview)),
             Acted::NotFound => Err(Failure::NotFound { what: "case" }),
             Acted::EtagMismatch => Err(Failure::EtagMismatch),

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use api::{
     event::{
-        AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, PauseGround,
-        ReopenReason, ReviewRequester, ReviewVerdict, UrgentMeasure,
+        AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, NoticeMeans,
+        PauseGround, ReopenReason, ReviewRequester, ReviewVerdict, StatementAnswer, UrgentMeasure,
     },
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
-        AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, BatchAcknowledgeCasesRequest,
-        BatchAcknowledgeCasesResponse, BatchDeclineCasesRequest, BatchDeclineCasesResponse, BatchTransferCasesRequest,
-        BatchTransferCasesResponse, BatchedCase, Case, CaseNote, CaseSight, CheckAccessRequest, CheckAccessResponse,
-        CheckReportsRequest, CheckReportsResponse, ClaimLeadRequest, ClaimLeadResponse, ClockNeed,
-        CountWorklistsRequest, CountWorklistsResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
-        DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse,
-        GetCaseRequest, GetCaseResponse, HandOverPreview, ListCasesRequest, ListCasesResponse, PauseClockRequest,
-        PauseClockResponse, PreviewRouteRequest, PreviewRouteResponse, ProposeDispositionRequest,
+        AnswerClaimRequest, AnswerClaimResponse, AnswerStatementRequest, AnswerStatementResponse, AskReporterRequest,
+        AskReporterResponse, BatchAcknowledgeCasesRequest, BatchAcknowledgeCasesResponse, BatchDeclineCasesRequest,
+        BatchDeclineCasesResponse, BatchTransferCasesRequest, BatchTransferCasesResponse, BatchedCase, Case, CaseNote,
+        CaseSight, CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse,
+        ClaimLeadRequest, ClaimLeadResponse, ClockNeed, CountWorklistsRequest, CountWorklistsResponse,
+        DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
+        DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest, GetCaseResponse,
+        HandOverPreview, ListCasesRequest, ListCasesResponse, NotifySubjectRequest, NotifySubjectResponse,
+        PauseClockRequest, PauseClockResponse, PreviewRouteRequest, PreviewRouteResponse, ProposeDispositionRequest,
         ProposeDispositionResponse, RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest,
         RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse,
         RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
@@ -40,14 +41,15 @@ use uuid::Uuid;
 
 use crate::{
     case::{
-        ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AskReporter, ClaimLead, Decline,
-        Designate, Dispatch, Escalate, Membership, Party, PauseClock, Propose, Reason, RecordProgress,
-        RecordUrgentMeasure, Recuse, Reopen, RequestAssistance, RequestReview, ResumeClock, Review, ShareNarrative,
-        SplitReport, Supervise, Transfer,
+        ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AnswerStatement, AskReporter,
+        ClaimLead, Decline, Designate, Dispatch, Escalate, Membership, NotifySubject, Party, PauseClock, Propose,
+        Reason, RecordProgress, RecordUrgentMeasure, Recuse, Reopen, RequestAssistance, RequestReview, ResumeClock,
+        Review, ShareNarrative, SplitReport, Supervise, Transfer,
     },
     cases::{Answered, Cases, ChangeRequest, check_count, forgotten, watched},
     feed::Interrupted,
     reports::Reports,
+    store::Given,
     view,
 };
 
@@ -86,6 +88,7 @@ struct Common {
 struct Shown {
     sight: Option<CaseSight>,
     preview: Option<HandOverPreview>,
+    given: Option<Given>,
 }
 
 impl From<Answered> for Shown {
@@ -94,10 +97,17 @@ impl From<Answered> for Shown {
             Answered::Changed(sight) => Self {
                 sight: Some(*sight),
                 preview: None,
+                given: None,
+            },
+            Answered::Notified(sight, given) => Self {
+                sight: Some(*sight),
+                preview: None,
+                given: Some(given),
             },
             Answered::Previewed(preview) => Self {
                 sight: None,
                 preview: Some(preview),
+                given: None,
             },
         }
     }
@@ -117,6 +127,16 @@ impl Shown {
         self.sight.take()
     }
 
+    /// For a notice to the affected side: its number.
+    fn notice_number(&mut self) -> i64 {
+        self.given.as_ref().map_or(0, |given| given.notice.cast_signed())
+    }
+
+    /// For a notice to the affected side, after its number.
+    fn receipt(&mut self) -> String {
+        self.given.take().map(|given| given.receipt).unwrap_or_default()
+    }
+
     /// For verbs that hand the case on.
     fn preview(&mut self) -> Option<HandOverPreview> {
         self.preview.take()
@@ -128,7 +148,7 @@ macro_rules! validate_only {
     ($request:ident, $shown:ident, $preview:ident) => {
         $request.validate_only
     };
-    ($request:ident, $shown:ident) => {{
+    ($request:ident, $shown:ident $(, $number:ident, $receipt:ident)?) => {{
         let _ = $request;
         false
     }};
@@ -260,7 +280,30 @@ verbs! {
     RequestReviewRequest (note) => RequestReviewResponse { sight, preview }: |asked, _| {
         let requester = known("requester", asked.requester(), ReviewRequester::Unspecified, ReviewRequester::as_str_name);
         let (requester, ()) = both(requester, written("note", &asked.note))?;
-        Ok(Action::RequestReview(RequestReview { requester }))
+        Ok(Action::RequestReview(RequestReview { requester, notice: None }))
+    };
+    NotifySubjectRequest (note, subject_text) => NotifySubjectResponse { current_case, notice_number, receipt }:
+    |asked, _| {
+        let means = known("means", asked.means(), NoticeMeans::Unspecified, NoticeMeans::as_str_name);
+        let again = match asked.notice_number {
+            0 => Ok(None),
+            number => notice("notice_number", number).map(Some),
+        };
+        let ((means, again), ()) = both(both(means, again), written("subject_text", &asked.subject_text))?;
+        Ok(Action::NotifySubject(NotifySubject {
+            again,
+            recipient: asked.recipient.clone(),
+            means,
+            new_receipt: asked.new_receipt,
+            of_decision: asked.of_decision,
+        }))
+    };
+    AnswerStatementRequest (note, subject_text) => AnswerStatementResponse { current_case }: |asked, _| {
+        let answer = known("answer", asked.answer(), StatementAnswer::Unspecified, StatementAnswer::as_str_name);
+        let number = notice("notice_number", asked.notice_number);
+        let ((answer, notice), ()) = both(both(answer, number), written("subject_text", &asked.subject_text))?;
+        let statements = u64::try_from(asked.statement_count).unwrap_or_default();
+        Ok(Action::AnswerStatement(AnswerStatement { notice, statements, answer }))
     };
     ReopenCaseRequest (note) => ReopenCaseResponse { current_case }: |asked, _| {
         let reason = known("reason", asked.reason(), ReopenReason::Unspecified, ReopenReason::as_str_name);
@@ -307,6 +350,15 @@ where
         known.join(" or ")
     );
     Err(vec![Violation::new(field, description)])
+}
+
+/// The number of a notice.
+fn notice(field: &'static str, number: i64) -> Result<u64, Vec<Violation>> {
+    let positive = u64::try_from(number).ok().filter(|number| *number != 0);
+    positive.ok_or_else(|| {
+        let description = "must be the number of a notice, from 1, as the case shows it";
+        vec![Violation::new(field, description)]
+    })
 }
 
 /// A time that was read, if there is one.
@@ -498,7 +550,7 @@ impl Service {
         let batched = |(name, answer): (String, Result<Answered, Failure>)| BatchedCase {
             name,
             result: Some(match answer {
-                Ok(Answered::Changed(sight)) => BatchedResult::Sight(*sight),
+                Ok(Answered::Changed(sight) | Answered::Notified(sight, _)) => BatchedResult::Sight(*sight),
                 Ok(Answered::Previewed(preview)) => BatchedResult::Preview(preview),
                 Err(failure) => BatchedResult::Error(failed(failure)),
             }),
@@ -704,6 +756,20 @@ impl CaseService for Service {
         &self,
         request: Request<RequestReviewRequest>,
     ) -> Result<Response<RequestReviewResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn notify_subject(
+        &self,
+        request: Request<NotifySubjectRequest>,
+    ) -> Result<Response<NotifySubjectResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn answer_statement(
+        &self,
+        request: Request<AnswerStatementRequest>,
+    ) -> Result<Response<AnswerStatementResponse>, Status> {
         self.act(request).await
     }
 

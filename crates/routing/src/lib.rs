@@ -69,8 +69,15 @@
 //! reports and how it was decided. An explanation consists of the rule set's words and its own.
 //! Subjects of reports are looked up in the register and not stored, except for the name of the
 //! matching entry, which is a domain, an app or a platform, and shown to the case's owner only.
-//! The only text written by a person is an operator's reason to activate a rule set without a
-//! simulation. A call that shows what somebody wrote about a case would need a purpose.
+//! What officers write is shown to the parts that read it, and what the affected side says to them and
+//! to itself.
+//!
+//! # The affected side
+//!
+//! `notices.rs` is the door of the side that a disposition affects. Its lead gives it notice
+//! (`NotifySubject`) and so a receipt: a random code of which [`store`] keeps a digest. By the receipt
+//! it is a [`case::Party`] of its own: it reads its notice ([`view::notice`]), states its view, and asks
+//! for a review. It never sees the case, a report or a reporter.
 //!
 //! # Invariants
 //!
@@ -98,6 +105,8 @@ mod directory_service;
 pub mod feed;
 mod grpc;
 mod metrics;
+mod notices;
+mod notices_grpc;
 mod operations;
 mod prepare;
 mod relays;
@@ -118,8 +127,8 @@ use std::sync::Arc;
 use active::{Active, Current};
 use api::routing::{
     case_service_server::CaseServiceServer, directory_service_server::DirectoryServiceServer,
-    operator_service_server::OperatorServiceServer, routing_inbound_service_server::RoutingInboundServiceServer,
-    rule_set_service_server::RuleSetServiceServer,
+    notice_service_server::NoticeServiceServer, operator_service_server::OperatorServiceServer,
+    routing_inbound_service_server::RoutingInboundServiceServer, rule_set_service_server::RuleSetServiceServer,
 };
 use clocks::Ticker;
 use decision::{calendar::Calendars, rules::Taxonomy};
@@ -422,12 +431,15 @@ impl Routing {
         let service = Arc::new(self.service);
         let inbound =
             RoutingInboundServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(message_bytes);
+        let notices = notices_grpc::Service(Arc::clone(&service));
+        let notices = NoticeServiceServer::new(notices).max_decoding_message_size(message_bytes);
         let cases = CaseServiceServer::from_arc(service).max_decoding_message_size(message_bytes);
         let operators = OperatorServiceServer::new(self.operators).max_decoding_message_size(message_bytes);
         let rule_sets = RuleSetServiceServer::new(self.rule_sets).max_decoding_message_size(message_bytes);
         (
             Routes::new(cases)
                 .add_service(inbound)
+                .add_service(notices)
                 .add_service(directory)
                 .add_service(operators)
                 .add_service(rule_sets)

@@ -271,6 +271,8 @@ fn said(kind: &str, question_number: i64) -> Option<Said> {
     } else if kind == IntakeKind::WithdrawalRequested.name() {
         // The store knows whether the case can end with it.
         Some(Said::Withdraw { ends: true })
+    } else if kind == IntakeKind::ReviewRequested.name() {
+        Some(Said::Review)
     } else if kind == IntakeKind::ReportAnswered.name() {
         // An answer to what nobody can have asked is still said.
         let number = u64::try_from(question_number);
@@ -291,6 +293,7 @@ mod tests {
             (answered, 3, Some(Said::Answer { number: 3 })),
             (answered, -1, Some(Said::More)),
             (IntakeKind::ReportSupplemented.name(), -1, Some(Said::More)),
+            (IntakeKind::ReviewRequested.name(), 0, Some(Said::Review)),
             (
                 IntakeKind::WithdrawalRequested.name(),
                 0,

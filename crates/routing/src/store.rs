@@ -3,6 +3,7 @@
 //! * `act.rs`: commands of callers. `cases.rs`: what Remit does by itself.
 //! * `change.rs`: makes and writes a change. `feeds.rs`: adds it to the agencies' feeds.
 //! * `links.rs`: links between cases on one subject.
+//! * `notices.rs`: receipts of affected sides.
 //! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `rows.rs`: conversion of
 //!   rows.
 //! * `versions.rs`: directories and rule sets, and the switch between versions.
@@ -16,6 +17,7 @@ mod exclusions;
 mod feeds;
 mod links;
 mod lists;
+mod notices;
 mod read;
 mod rows;
 pub mod simulations;
@@ -70,6 +72,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             "links",
             include_str!("../migrations/sqlite/0006_links.sql"),
             include_str!("../migrations/postgres/0006_links.sql"),
+        ),
+        (
+            "notices",
+            include_str!("../migrations/sqlite/0007_notices.sql"),
+            include_str!("../migrations/postgres/0007_notices.sql"),
         ),
     ],
 };
@@ -135,6 +142,8 @@ pub enum Acted {
     /// Done now, or by an earlier request with the same id and content: the case after it, as the
     /// caller saw it then.
     Done(Box<CaseSight>),
+    /// Like [`Acted::Done`], for a notice to the affected side.
+    Notified(Box<CaseSight>, Given),
     /// What it would do. Nothing was changed.
     Previewed(Box<HandOverPreview>),
     /// The case does not exist, or is not visible to this caller.
@@ -145,6 +154,35 @@ pub enum Acted {
     EtagMismatch,
     /// The request id was used for different content.
     RequestIdReused,
+}
+
+/// A notice that was given.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Given {
+    /// Its number.
+    pub notice: u64,
+    /// The receipt that the affected side is handed; empty if it has one.
+    pub receipt: String,
+}
+
+impl std::fmt::Debug for Given {
+    /// Without the receipt, which nobody may read in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Given")
+            .field("notice", &self.notice)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What there is under a receipt of an affected side.
+#[derive(Clone, Debug)]
+pub struct Noticed {
+    /// The case.
+    pub stored: StoredCase,
+    /// The number of the notice.
+    pub notice: u64,
+    /// Whether a superior would decide anew if a review were requested now.
+    pub reviewable: bool,
 }
 
 /// A case as stored.
@@ -320,6 +358,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A case; `None` if it does not exist or is not visible to this viewer.
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error>;
+
+    /// The case and the notice of an affected side's receipt; `None` if it is none.
+    async fn notice(&self, receipt: &str, now: Time) -> Result<Option<Noticed>, Error>;
 
     /// Cases visible to the viewer, after a cursor, at most `limit`: those of a list in its order,
     /// or all, the newest first.

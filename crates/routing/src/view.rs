@@ -1,5 +1,7 @@
 //! Views of a case: for agencies by the contract of routing, for intake by that of intake.
 
+mod notice;
+
 use std::collections::BTreeSet;
 
 use api::{
@@ -16,6 +18,7 @@ use decision::{
     rules::Terms,
 };
 use journal::{Change, Head, Time};
+pub use notice::{notice, refused, standing};
 use prost::Message;
 use uuid::Uuid;
 
@@ -56,6 +59,16 @@ pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routi
             true => question(open),
             false => without_text(question(open)),
         }),
+        notices: match reads_notes {
+            true => stored
+                .case
+                .course
+                .notices
+                .iter()
+                .map(|notice| shown_notice(&stored.case, notice))
+                .collect(),
+            false => Vec::new(),
+        },
         ..outline(stored, directory)
     }
 }
@@ -91,6 +104,8 @@ pub fn with_details(kept: CaseSight, stored: &StoredCase, viewer: &Party, direct
                 terms: now.terms,
                 history: now.history.into_iter().take(steps).collect(),
                 disposition: then.disposition.map(|then| noted(then, now.disposition)),
+                // As they are now: what was said since is there, too.
+                notices: now.notices,
                 question: then.question.map(|then| asked(then, now.question)),
                 ..then
             })
@@ -127,6 +142,7 @@ pub fn without_details(sight: CaseSight) -> CaseSight {
             history: Vec::new(),
             disposition: case.disposition.map(without_notes),
             question: case.question.map(without_text),
+            notices: Vec::new(),
             ..case
         }),
         lost @ case_sight::Sight::LostCase(_) => lost,
@@ -218,6 +234,7 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
         joined_cases: Vec::new(),
         main_case: String::new(),
         prior_case: String::new(),
+        notices: Vec::new(),
     }
 }
 
@@ -229,6 +246,39 @@ pub fn linked(case: routing::Case, links: &Links) -> routing::Case {
         main_case: optional(links.main),
         prior_case: optional(links.prior),
         ..case
+    }
+}
+
+/// A notice to the affected side, as those see it who read what officers write.
+fn shown_notice(case: &Case, notice: &case::Notice) -> routing::CaseNotice {
+    let shown = case_notice(notice);
+    match case.duty().filter(|_| notice.of_decision && case.is_current(notice)) {
+        // The time for a review may have begun anew since.
+        Some(duty) => routing::CaseNotice {
+            respond_by_time: Some(duty.clock.due.to_proto()),
+            ..shown
+        },
+        None => shown,
+    }
+}
+
+/// A notice to the affected side, as it is stored.
+pub fn case_notice(notice: &case::Notice) -> routing::CaseNotice {
+    let said = notice.said.as_ref();
+    routing::CaseNotice {
+        notice_number: notice.number.cast_signed(),
+        recipient: notice.recipient.clone(),
+        of_decision: notice.of_decision,
+        notify_time: Some(notice.time.to_proto()),
+        respond_by_time: Some(notice.respond_by.to_proto()),
+        statement: said.map_or(0, |said| said.kind.into()),
+        statement_time: said.map(|said| said.time.to_proto()),
+        answered: said.is_some_and(|said| said.answered),
+        statement_count: notice.statements.cast_signed(),
+        proposal_number: notice.proposal.cast_signed(),
+        notify_count: notice.times.cast_signed(),
+        agency: notice.agency.resource_name(),
+        means: notice.means.into(),
     }
 }
 

@@ -4,7 +4,7 @@ use api::{
     google::r#type::LocalizedText,
     intake::{
         AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse, Report,
-        add_information_request::Target,
+        RequestReviewRequest, RequestReviewResponse, add_information_request::Target,
     },
 };
 use journal::{Time, keyed_hash};
@@ -18,7 +18,7 @@ use crate::{
     state::State,
     store::{self, Added, Addition, StoredReport},
     submission,
-    supplement::{check_text, notices},
+    supplement::{check_text, notices, review_notices},
 };
 
 /// What is added, and to what it is an answer.
@@ -26,6 +26,7 @@ struct Said<'r> {
     text: &'r str,
     evidence: &'r [String],
     question: Option<i64>,
+    asks_review: bool,
     request_id: Option<Uuid>,
 }
 
@@ -44,6 +45,7 @@ impl<'r> Said<'r> {
             text,
             evidence,
             question,
+            asks_review: false,
             request_id: violations.request_id("request_id", request_id),
         }
     }
@@ -118,6 +120,26 @@ impl Service {
         })
     }
 
+    /// Asks for a review of what was decided.
+    pub(crate) async fn request_review(
+        &self,
+        caller: &Identity,
+        request: &RequestReviewRequest,
+    ) -> Result<RequestReviewResponse, Failure> {
+        let mut violations = Violations::new();
+        let said = Said {
+            asks_review: true,
+            ..Said::check(&request.text, &[], None, &request.request_id, &mut violations)
+        };
+        violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
+        let stored = self.by_receipt(&request.receipt).await?;
+        let (time, _) = self.add(caller, stored, true, &said).await?;
+        Ok(RequestReviewResponse {
+            request_time: Some(time.to_proto()),
+            notices: review_notices(),
+        })
+    }
+
     /// A report that the caller sent.
     async fn sent_by_caller(&self, caller: &Identity, report: Uuid) -> Result<StoredReport, Failure> {
         let stored = self.store.report(report).await?;
@@ -140,6 +162,7 @@ impl Service {
         let question = said.question.unwrap_or_default();
         let asked = [said.text, &said.evidence.join("\n"), &question.to_string()].join("\0");
         let mut content = stored.report.as_bytes().to_vec();
+        content.push(said.asks_review.into());
         content.extend(asked.into_bytes());
         let fingerprint = keyed_hash(&self.fingerprint_key, "supplement-fingerprint-v1", &content);
         let mut commitment_key = [0; 32];
@@ -151,6 +174,7 @@ impl Service {
             text: said.text.to_owned(),
             files: files.into_iter().map(|id| (id, caller.actor(id.as_bytes()))).collect(),
             question: said.question,
+            asks_review: said.asks_review,
             by_receipt,
             is_hidden,
             commitment_key,
@@ -215,6 +239,18 @@ fn refusal(refused: Added, report: Uuid) -> Failure {
             "question_number",
             "is answered already; `AddInformation` takes what is to be added",
         ),
+        Added::NotReviewable { is_decided } => Failure::WrongState {
+            record: store::name(report),
+            state: "ROUTED",
+            description: match is_decided {
+                false => "there is no decision to review; `AddInformation` takes what is to be added",
+                true => {
+                    "no review can be asked for any more, or nobody is above the agency that decided: the receipt shows \
+                     the remedies of the law"
+                }
+            }
+            .to_owned(),
+        },
         Added::Full => Failure::invalid(
             "text",
             format!(

@@ -45,6 +45,8 @@ pub struct Addition {
     pub files: Vec<(Uuid, Actor)>,
     /// The question that it answers.
     pub question: Option<i64>,
+    /// Whether it asks for a review of what was decided.
+    pub asks_review: bool,
     /// Whether it comes by the receipt, and not by the report's name.
     pub by_receipt: bool,
     /// Whether what became of the report is hidden from whoever adds: then it is taken whatever
@@ -78,6 +80,11 @@ pub enum Added {
     NotAsked,
     /// The question is answered.
     Answered,
+    /// No review can be asked for.
+    NotReviewable {
+        /// Whether the case is decided.
+        is_decided: bool,
+    },
     /// The report takes no more from this sender, or from nobody by the receipt.
     Full,
     /// Files that it cannot have.
@@ -219,6 +226,17 @@ impl SqlStore {
                 return Ok(Added::Full);
             }
         }
+        if addition.asks_review {
+            // Who must not know what became of the report is told what holds before a decision.
+            let outcome = case.outcome.as_ref().filter(|_| !addition.is_hidden);
+            let due = case.due_time.as_ref().and_then(Time::from_proto);
+            let is_open = current.state == State::Routed && due.is_some_and(|due| now < due);
+            if !outcome.is_some_and(|outcome| outcome.reviewable && is_open) {
+                return Ok(Added::NotReviewable {
+                    is_decided: outcome.is_some(),
+                });
+            }
+        }
         let files: Vec<Uuid> = addition.files.iter().map(|(id, _)| *id).collect();
         let current_files = evidence::lock(tx, &files).await?;
         let unattachable = evidence::judge_locked(&files, &current_files, &addition.sender, now);
@@ -230,12 +248,14 @@ impl SqlStore {
             text: addition.text.clone(),
             evidence: files.iter().copied().map(crate::evidence::name).collect(),
             question_number: addition.question.unwrap_or_default(),
+            review_requested: addition.asks_review,
             ..Supplement::default()
         }
         .encode_to_vec();
         let state = current.state.name().to_owned();
         let kind = match addition.question {
             Some(_) => IntakeKind::ReportAnswered,
+            None if addition.asks_review => IntakeKind::ReviewRequested,
             None => IntakeKind::ReportSupplemented,
         };
         let draft = Draft {

@@ -544,7 +544,7 @@ async fn a_receipt_tells_the_outcome_in_words_and_the_next_date() {
         api::text_in(&outcome.summaries, "zh"),
         "已作出行政处罚；被举报内容已删除。"
     );
-    assert!(api::text_in(&outcome.remedies, "en").contains("ask the agency for a review"));
+    assert!(api::text_in(&outcome.remedies, "en").contains("ask for a review by this receipt"));
     assert_eq!(
         (&*outcome.text, &*outcome.agency),
         ("The page was closed.", "agencies/police-450100")

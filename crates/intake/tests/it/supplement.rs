@@ -36,6 +36,7 @@ testkit::on_each_backend!(
     p1_files_are_attached_with_the_addition_or_nothing_is_recorded,
     a_repeated_addition_is_recorded_once,
     additions_are_bounded_and_answers_are_not_counted,
+    a_review_is_asked_for_once_there_is_a_decision_that_somebody_can_review,
     p7_nobody_takes_the_room_of_others_nor_measures_what_they_add,
     what_has_ended_takes_nothing_but_from_whom_that_is_hidden,
     a_question_is_answered_once_while_it_is_open,
@@ -60,6 +61,7 @@ fn addition(report: Uuid, text: &str) -> Addition {
         text: text.to_owned(),
         files: Vec::new(),
         question: None,
+        asks_review: false,
         by_receipt: false,
         is_hidden: false,
         commitment_key: [5; 32],
@@ -300,6 +302,45 @@ async fn what_has_ended_takes_nothing_but_from_whom_that_is_hidden(backend: Back
         };
         time_of(&store.add(&hidden, NOW).await.unwrap());
     }
+}
+
+async fn a_review_is_asked_for_once_there_is_a_decision_that_somebody_can_review(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    for (case, reviewable, hidden, after, expected) in [
+        (CaseState::Assigned, true, false, 0, Some(false)),
+        (CaseState::Resolved, true, false, 0, None),
+        (CaseState::Resolved, true, false, 86_399, None),
+        (CaseState::Resolved, true, false, 86_400, Some(true)),
+        (CaseState::Resolved, false, false, 0, Some(true)),
+        (CaseState::Closed, true, false, 0, Some(true)),
+        // As if nothing were decided.
+        (CaseState::Resolved, true, true, 0, Some(false)),
+    ] {
+        let id = accepted(&store, &entropy).await;
+        let mut news = case_news(&*entropy, &format!("cases/{id}"), &mut Head::default(), &[id], case);
+        news.change.outcome = news
+            .change
+            .outcome
+            .map(|outcome| api::intake::Outcome { reviewable, ..outcome });
+        store.record_case_changes(&[news], NOW).await.unwrap();
+        let asked = Addition {
+            asks_review: true,
+            by_receipt: true,
+            is_hidden: hidden,
+            ..addition(id, "The shop is still open.")
+        };
+        let added = store.add(&asked, NOW.plus_seconds(after)).await.unwrap();
+        match expected {
+            None => {
+                time_of(&added);
+                let supplement = store.supplements(id).await.unwrap()[0].shown().unwrap();
+                assert!(supplement.review_requested);
+            }
+            Some(is_decided) => assert_eq!(added, Added::NotReviewable { is_decided }, "{case:?} {hidden} {after}"),
+        }
+    }
+    let kinds = "SELECT count(*) FROM journal WHERE kind = 'report.review-requested'";
+    assert_eq!(count(&db, kinds).await, 2);
 }
 
 /// Has routing tell of an open question, or of none.

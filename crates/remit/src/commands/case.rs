@@ -1,11 +1,12 @@
 //! `remit case`: list, show and watch cases, take them over, and hand them on.
 //!
-//! `case/change.rs` has the changes of a case, `case/batch.rs` those of many,
+//! `case/change.rs` has the changes of a case, `case/subject.rs` those for the affected side, `case/batch.rs` those of many,
 //! `case/queue.rs` the screen of a clerk; `output/case.rs` prints.
 
 mod batch;
 mod change;
 mod queue;
+mod subject;
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use futures::future::join_all;
 use host::config::Service;
 
-use self::change::{Change, choice};
+pub(super) use self::change::choice;
+use self::{change::Change, subject::Subject};
 use crate::{
     client::{Access, Failed, RoutingServer, Target, pages},
     output,
@@ -87,6 +89,8 @@ Examples:
     },
     #[command(flatten)]
     Change(Change),
+    #[command(flatten)]
+    Subject(Subject),
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -131,6 +135,7 @@ impl Command {
             Action::Worklists => worklists(&routing, json).await,
             Action::Show { name } => show(&routing, name, json).await,
             Action::Change(change) => change.run(&routing, json).await,
+            Action::Subject(change) => change.run(&routing, json).await,
             // Handled above.
             Action::Watch { .. } => Ok(()),
         }

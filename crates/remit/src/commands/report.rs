@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use api::intake::{
     AddInformationRequest, AnswerQuestionRequest, CheckReceiptRequest, GetReportRequest, ListReportsRequest,
-    ListReportsResponse, LogReference, ReadPurpose, ReportState, RevealPurpose, RevealReporterRequest,
-    SubmitReportRequest, WithdrawReportRequest, add_information_request::Target as Whose,
+    ListReportsResponse, LogReference, ReadPurpose, ReportState, RequestReviewRequest, RevealPurpose,
+    RevealReporterRequest, SubmitReportRequest, WithdrawReportRequest, add_information_request::Target as Whose,
     intake_service_client::IntakeServiceClient,
 };
 use clap::{Args, Subcommand, ValueEnum};
@@ -136,6 +136,21 @@ Examples:
     Withdraw {
         /// The receipt code of the report
         code: String,
+        /// Request id, a UUID: repeated within 24 hours it has the first answer
+        #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+        request_id: String,
+    },
+    /// Ask for a review of what was decided, by the receipt
+    ///
+    /// The superior of the agency that decided decides anew, as long as `remit report receipt` shows
+    /// that a review can be asked for.
+    #[command(after_help = "Example:\n  remit report request-review 7Q2M-… --text 'The shop is still open.'")]
+    RequestReview {
+        /// The receipt code of the report
+        code: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        text: String,
         /// Request id, a UUID: repeated within 24 hours it has the first answer
         #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
         request_id: String,
@@ -375,6 +390,20 @@ impl Command {
                 };
                 let answer = IntakeServiceClient::new(intake.channel.clone())
                     .withdraw_report(request)
+                    .await;
+                shown(&intake, json, answer, |response| {
+                    print::added(response.request_time.as_ref(), &response.notices)
+                })
+            }
+            Action::RequestReview { code, text, request_id } => {
+                let intake = intake?;
+                let request = RequestReviewRequest {
+                    receipt: code,
+                    text,
+                    request_id,
+                };
+                let answer = IntakeServiceClient::new(intake.channel.clone())
+                    .request_review(request)
                     .await;
                 shown(&intake, json, answer, |response| {
                     print::added(response.request_time.as_ref(), &response.notices)

@@ -1,6 +1,6 @@
 //! A case in words: as it is, what happened to it, and what a change would make of it.
 
-mod decision;
+pub(super) mod decision;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use journal::{Clock as _, Kind, SystemClock};
 
 use super::{
     Language, Paint as _, bad, case_state, category, columns, dim, distance, duty, explanation, field, function, id,
-    language, line, padded, reason, strong, tell, text, time, tr,
+    language, line, notice, padded, reason, strong, tell, text, time, tr,
 };
 
 /// A case, and why it was routed as it was. `titles` has the names of its supporting agencies, by
@@ -66,6 +66,9 @@ pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<(
     }
     if let Some(disposition) = &case.disposition {
         decision::print(disposition)?;
+    }
+    for given in &case.notices {
+        notice::in_case(given)?;
     }
     for report in &case.reports {
         field("report", report)?;
@@ -214,6 +217,19 @@ fn happened(step: &CaseStep) -> String {
     }
     if step.question_number != 0 {
         said = tell("{0} (question {1})", &[&said, &step.question_number]);
+    }
+    if step.notice_number != 0 {
+        said = tell("{0} (notice {1})", &[&said, &step.notice_number]);
+    }
+    for more in [
+        (step.notice_means != 0).then(|| notice::means(step.notice_means())),
+        (step.statement != 0).then(|| notice::statement(step.statement())),
+        (step.statement_answer != 0).then(|| notice::answer(step.statement_answer())),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        said = format!("{said}: {more}");
     }
     if !step.told_by.is_empty() {
         said = format!("{said}: {}", step.told_by);
@@ -379,6 +395,8 @@ pub fn worklist(worklist: Worklist) -> &'static str {
         Worklist::Assistance => tr("assistance to answer"),
         Worklist::WaitingForReporter => tr("reporter asked"),
         Worklist::Supervised => tr("supervised"),
+        Worklist::Statements => tr("statements to answer"),
+        Worklist::ToNotify => tr("notice to give"),
         Worklist::Unread => tr("not read"),
         Worklist::Unspecified => tr("unknown"),
     }

@@ -47,6 +47,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "log stats",
             "log verify-receipt",
             "log verify",
+            "notice show",
             "operator list",
             "operator lookup",
             "report list",

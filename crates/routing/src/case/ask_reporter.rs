@@ -97,6 +97,8 @@ pub enum Said {
         /// The question.
         number: u64,
     },
+    /// The reporter asks for a review of what was decided.
+    Review,
     /// The reporter withdraws.
     Withdraw {
         /// Whether the case can end with that: it is about nothing else, nobody is excluded from it,

@@ -38,6 +38,9 @@ const MAJOR: &[DispositionKind] = &[
     DispositionKind::Fabricated,
 ];
 
+/// Kinds that sanction somebody.
+const SANCTIONS: &[DispositionKind] = &[DispositionKind::Penalty, DispositionKind::SuspectedCrime];
+
 /// Categories in which the reporter has a dispute of its own, which can be mediated
 /// (市场监督管理投诉举报处理办法: complaints).
 const DISPUTES: &[&str] = &["consumer-harm"];
@@ -94,7 +97,7 @@ pub(super) fn check(what: &event::Disposition, case: &Case, matter: &Matter) -> 
         return unfit("disposition.effects", "has `NONE` beside others; it stands alone");
     }
     // Whoever sanctions says so by the kind, which asks for a second person.
-    if effects.contains(&DispositionEffect::Sanctioned.into()) && !MAJOR.contains(&what.kind()) {
+    if effects.contains(&DispositionEffect::Sanctioned.into()) && !SANCTIONS.contains(&what.kind()) {
         return unfit(
             "disposition.effects",
             "has `SANCTIONED`, which goes with a penalty or with handing over a crime",
@@ -115,8 +118,27 @@ pub(super) fn check(what: &event::Disposition, case: &Case, matter: &Matter) -> 
 }
 
 impl Rules<'_> {
-    /// The case with its disposition decided. Refuses one that needs a second person and has none,
-    /// or the proposer as such.
+    /// Refuses a disposition that needs a second person and has none, or the proposer as such.
+    pub(super) fn second_person(
+        &self,
+        before: Before<'_>,
+        proposed: &Disposition,
+        reviewer: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let Before { case, matter, .. } = before;
+        match reviewer {
+            None if proposed.needs_second_person(matter) => {
+                barred(case, "its disposition needs a second person: propose it for review")
+            }
+            Some(reviewer) if person(reviewer) == person(&proposed.note.officer) => Err(Refusal::NotYours {
+                description: "who proposed a disposition cannot review it; another officer must".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The case with its disposition decided. Refuses one that lacks the second person that it needs,
+    /// or in which the affected side had no say.
     pub(super) fn resolved(
         &self,
         rule: &Rule,
@@ -124,18 +146,9 @@ impl Rules<'_> {
         proposed: Disposition,
         reviewer: Option<&str>,
     ) -> Result<Case, Refusal> {
-        let Before { case, matter, .. } = before;
-        match reviewer {
-            None if proposed.needs_second_person(matter) => {
-                return barred(case, "its disposition needs a second person: propose it for review");
-            }
-            Some(reviewer) if person(reviewer) == person(&proposed.note.officer) => {
-                return Err(Refusal::NotYours {
-                    description: "who proposed a disposition cannot review it; another officer must".to_owned(),
-                });
-            }
-            _ => {}
-        }
+        let case = before.case;
+        self.second_person(before, &proposed, reviewer)?;
+        self.heard(case, &proposed)?;
         let duty = case.duty().ok_or(Refusal::Unseen)?;
         let generation = case.generation + 1;
         let clock = self.duty_clock(rule, before, duty, &duty.owner, generation);

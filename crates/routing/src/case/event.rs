@@ -2,14 +2,15 @@
 
 use api::{
     event::{
-        self, AssistanceAnswer, Detail, HandOverReason, PauseGround, ReopenReason, ReviewRequester, UrgentMeasure,
+        self, AssistanceAnswer, Detail, HandOverReason, NoticeMeans, PauseGround, ReopenReason, ReviewRequester,
+        StatementAnswer, StatementKind, UrgentMeasure,
     },
     routing::CaseStep,
 };
 use journal::{RoutingKind, Time};
 use uuid::Uuid;
 
-use super::{Answer, Case, Clock, Reason};
+use super::{Answer, Case, Clock, Reason, Receipt};
 use decision::directory::AgencyId;
 
 /// A change of a case.
@@ -173,6 +174,33 @@ pub enum Event {
     Returned(event::Disposition),
     /// It is decided.
     Resolved(event::Disposition),
+    /// The affected side has notice of a disposition.
+    SubjectNotified {
+        /// The number of the notice.
+        number: u64,
+        /// How it was served.
+        means: NoticeMeans,
+        /// Whether it is decided, and not proposed.
+        of_decision: bool,
+        /// The disposition.
+        what: event::Disposition,
+        /// Its receipt.
+        receipt: Receipt,
+    },
+    /// The affected side stated its view.
+    StatementSubmitted {
+        /// The number of the notice.
+        number: u64,
+        /// What it said.
+        kind: StatementKind,
+    },
+    /// The lead answered it.
+    StatementAnswered {
+        /// The number of the notice.
+        number: u64,
+        /// The answer.
+        answer: StatementAnswer,
+    },
     /// The time for a review has ended.
     Closed,
     /// A review was requested: a superior decides anew.
@@ -181,6 +209,8 @@ pub enum Event {
         requester: ReviewRequester,
         /// What was decided.
         what: event::Disposition,
+        /// The notice by whose receipt it is asked for, if so.
+        notice: Option<u64>,
     },
     /// The agency that decided opened it again.
     Reopened {
@@ -233,6 +263,9 @@ impl Event {
             Self::Proposed(_) => RoutingKind::DispositionProposed,
             Self::Returned(_) => RoutingKind::DispositionReturned,
             Self::Resolved(_) => RoutingKind::CaseResolved,
+            Self::SubjectNotified { .. } => RoutingKind::SubjectNotified,
+            Self::StatementSubmitted { .. } => RoutingKind::StatementSubmitted,
+            Self::StatementAnswered { .. } => RoutingKind::StatementAnswered,
             Self::Closed => RoutingKind::CaseClosed,
             Self::ReviewRequested { .. } => RoutingKind::ReviewRequested,
             Self::Reopened { .. } => RoutingKind::CaseReopened,
@@ -260,6 +293,14 @@ impl Event {
             | Self::WithdrawalRequested { by } => Some(*by),
             _ => None,
         }
+    }
+
+    /// Whether the affected side made the change, through whatever system: no agency knows of it yet.
+    pub(crate) const fn is_of_subject(&self) -> bool {
+        matches!(
+            self,
+            Self::StatementSubmitted { .. } | Self::ReviewRequested { notice: Some(_), .. }
+        )
     }
 
     /// The step in the case's history. `None` for its opening, which the case itself tells.
@@ -295,6 +336,10 @@ impl Event {
                 Self::ReportSplit { report } => names::REPORT.of(*report),
                 _ => String::new(),
             },
+            notice_number: detail.notice_number,
+            notice_means: detail.notice_means,
+            statement: detail.statement,
+            statement_answer: detail.statement_answer,
             note: None,
         })
     }
@@ -354,9 +399,29 @@ impl Event {
             Self::Proposed(what) | Self::Returned(what) | Self::Resolved(what) => {
                 detail.disposition = Some(what.clone());
             }
-            Self::ReviewRequested { requester, what } => {
+            Self::ReviewRequested {
+                requester,
+                what,
+                notice,
+            } => {
                 detail.review_requester = (*requester).into();
                 detail.disposition = Some(what.clone());
+                detail.notice_number = notice.unwrap_or_default().cast_signed();
+            }
+            Self::SubjectNotified {
+                number, means, what, ..
+            } => {
+                detail.notice_number = number.cast_signed();
+                detail.notice_means = (*means).into();
+                detail.disposition = Some(what.clone());
+            }
+            Self::StatementSubmitted { number, kind } => {
+                detail.notice_number = number.cast_signed();
+                detail.statement = (*kind).into();
+            }
+            Self::StatementAnswered { number, answer } => {
+                detail.notice_number = number.cast_signed();
+                detail.statement_answer = (*answer).into();
             }
             Self::Reopened { reason, what } => {
                 detail.reopen_reason = (*reason).into();

@@ -17,7 +17,8 @@ use api::event;
 use decision::{calendar::ClockKind, directory::AgencyId};
 
 use super::{
-    Before, Case, Duty, Event, Matter, Origin, Question, Refusal, Rule, Rules, Stage, Standing, State, Transition,
+    Before, Case, Duty, Event, Matter, Notice, Origin, Question, Refusal, Rule, Rules, Stage, Standing, State,
+    Transition,
 };
 
 /// Why an agency hands a case on.
@@ -93,6 +94,10 @@ pub struct Course {
     pub questions: u64,
     /// Whether the reporter asked to withdraw.
     pub withdrawal_requested: bool,
+    /// How many dispositions were proposed.
+    pub proposals: u64,
+    /// The notices to the affected side, in their order.
+    pub notices: Vec<Notice>,
 }
 
 /// How an agency gave a case to its owner, as far as that binds the owner.

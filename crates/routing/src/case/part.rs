@@ -29,6 +29,8 @@ pub enum Part {
     Supervising,
     /// A superior of the lead.
     SuperiorOfLead,
+    /// The side that a disposition affects, which had notice of it. What it sees is its notice.
+    Subject,
     /// Whoever runs the services.
     Operator,
     /// Remit itself.
@@ -55,7 +57,7 @@ impl Sight {
 
 impl Part {
     /// All parts.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Lead,
         Self::Supporting,
         Self::Informed,
@@ -65,6 +67,7 @@ impl Part {
         Self::Deciding,
         Self::Supervising,
         Self::SuperiorOfLead,
+        Self::Subject,
         Self::Operator,
         Self::Remit,
     ];
@@ -93,6 +96,7 @@ impl Part {
             Self::Deciding => "deciding",
             Self::Supervising => "supervising",
             Self::SuperiorOfLead => "superior of the lead",
+            Self::Subject => "affected side",
             Self::Operator => "operator",
             Self::Remit => "Remit",
         }
@@ -133,8 +137,14 @@ impl Part {
             Self::Designating | Self::Supervising => &[Sight::Case, Sight::Exclusions, Sight::Notes],
             Self::Informed => &[Sight::Case, Sight::Content],
             Self::Supporting | Self::Assisting | Self::Operator => &[Sight::Case],
-            Self::SuperiorOfLead | Self::Remit => &[],
+            Self::SuperiorOfLead | Self::Subject | Self::Remit => &[],
         }
+    }
+
+    /// Whether it knows of the case, and may be told why something is refused.
+    #[must_use]
+    pub fn knows(self) -> bool {
+        self == Self::Subject || self.sees().contains(&Sight::Case)
     }
 
     /// Stored names of the parts that see an aspect of a case.
@@ -152,6 +162,8 @@ pub enum Party {
     Agency(AgencyId),
     /// An operator.
     Operator,
+    /// The affected side, by the receipt of the notice with this number.
+    Subject(u64),
 }
 
 impl Party {
@@ -160,7 +172,7 @@ impl Party {
     pub const fn agency(&self) -> Option<&AgencyId> {
         match self {
             Self::Agency(agency) => Some(agency),
-            Self::Operator => None,
+            Self::Operator | Self::Subject(_) => None,
         }
     }
 }
@@ -169,6 +181,7 @@ impl Party {
 pub(super) fn parts(case: &Case, party: &Party, directory: &Directory) -> Vec<Part> {
     let agency = match party {
         Party::Operator => return vec![Part::Operator],
+        Party::Subject(notice) => return case.notice(*notice).map(|_| Part::Subject).into_iter().collect(),
         Party::Agency(agency) => agency,
     };
     let mut parts: Vec<Part> = case

@@ -47,6 +47,9 @@ impl Propose {
             propose_time: rules.now,
             decided: None,
         };
+        let mut case = case.clone();
+        case.course.proposals += 1;
+        let before = Before { case: &case, ..before };
         if !proposed.needs_second_person(matter) {
             return Ok(Transition {
                 event: Event::Resolved(proposed.what.clone()),
@@ -58,7 +61,7 @@ impl Propose {
             case: Case {
                 standing: Standing::Open(Stage::InReview, duty.clone()),
                 disposition: Some(proposed),
-                ..case.clone()
+                ..case
             },
         })
     }

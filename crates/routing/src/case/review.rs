@@ -32,11 +32,11 @@ impl Review {
         };
         let what = proposed.what.clone();
         // The same check for both: who may not approve may not return it either.
-        let resolved = rules.resolved(Self::RULE, before, proposed.clone(), Some(&self.officer))?;
+        rules.second_person(before, proposed, Some(&self.officer))?;
         match self.approved {
             true => Ok(Transition {
                 event: Event::Resolved(what),
-                case: resolved,
+                case: rules.resolved(Self::RULE, before, proposed.clone(), Some(&self.officer))?,
             }),
             false => Ok(Transition {
                 event: Event::Returned(what),

@@ -3,8 +3,7 @@
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
 use super::{
-    Action, Part, Sight, State, ask_reporter, claim, close, hand_up, join, open, pause, settle, succeed, supervise,
-    withdraw,
+    Action, Part, State, ask_reporter, claim, close, hand_up, join, open, pause, settle, succeed, supervise, withdraw,
 };
 use decision::calendar::ClockKind;
 
@@ -116,7 +115,7 @@ impl Rule {
         if parts.iter().any(|part| self.allows(*part, state)) {
             return Ok(());
         }
-        if !parts.iter().any(|part| part.sees().contains(&Sight::Case)) {
+        if !parts.iter().any(|part| part.knows()) {
             return Err(Refusal::Unseen);
         }
         let now = possible(parts, state);

@@ -1,6 +1,6 @@
 //! Fixtures of the rules' tests. `matrix.rs` tries every verb by every part in every state,
 //! `hand_on.rs` the verbs that give a case to another agency, `asking.rs` what reporters are asked
-//! and say, `claims.rs` claims to lead it and
+//! and say, `notices.rs` what the affected side has notice of and says, `claims.rs` claims to lead it and
 //! agencies that step aside, `disposition.rs` how it is disposed of, `ladder.rs` Remit's own
 //! actions, `supervision.rs` pauses and supervision.
 
@@ -11,6 +11,7 @@ mod hand_on;
 mod ladder;
 mod matrix;
 mod model;
+mod notices;
 mod supervision;
 
 use api::{

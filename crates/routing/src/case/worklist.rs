@@ -30,6 +30,10 @@ pub enum Worklist {
     WaitingForReporter,
     /// The agency supervises its lead.
     Supervised,
+    /// The affected side stated its view, and waits for an answer.
+    Statements,
+    /// Somebody is to have notice of a disposition.
+    ToNotify,
     /// Changed since the agency last read it.
     Unread,
 }
@@ -62,6 +66,10 @@ pub enum Order {
     Ended,
     /// A question to the reporter is not answered: by when it is to be.
     Question,
+    /// A statement of the affected side is not answered: since when.
+    Statement,
+    /// Notice of a disposition is to be given: since when.
+    Notice,
     /// The part and the state alone: when the owner's clock ends.
     Owner,
     /// A change by another that the agency has not read: when it happened.
@@ -149,6 +157,22 @@ impl Worklist {
             order: Order::Owner,
         },
         Row {
+            worklist: Self::Statements,
+            name: "statements",
+            wire: Wire::Statements,
+            parts: &[Part::Lead],
+            states: &[State::IN_REVIEW],
+            order: Order::Statement,
+        },
+        Row {
+            worklist: Self::ToNotify,
+            name: "to-notify",
+            wire: Wire::ToNotify,
+            parts: &[Part::Lead],
+            states: &[State::IN_REVIEW, State::RESOLVED],
+            order: Order::Notice,
+        },
+        Row {
             worklist: Self::Unread,
             name: "unread",
             wire: Wire::Unread,
@@ -202,6 +226,8 @@ impl Row {
             Order::Own(kinds) => earliest(&|kind| kinds.contains(&kind)),
             Order::OwnBut(kinds) => earliest(&|kind| !kinds.contains(&kind)),
             Order::Question => case.course.question.as_ref().map(|question| question.answer_by),
+            Order::Statement => case.unanswered_since(),
+            Order::Notice => case.to_notify_since(),
             Order::Owner => case.duty().map(|duty| duty.clock.due),
             Order::Ended | Order::Change => None,
         }

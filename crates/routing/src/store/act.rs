@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use api::routing::CaseSight;
+use api::routing::{CaseSight, KeptAnswer};
 use decision::directory::Directory;
 use journal::{Answers, Earlier, Time};
 use prost::Message;
 use sql::{Error, Tx};
 
 use super::{
-    Acted, Command,
+    Acted, Command, Given,
     change::{ChangeContext, Locked, OnLocked, lock},
-    exclusions, links, rows,
+    exclusions, links, notices, rows,
     sql::SqlStore,
     versions,
 };
@@ -42,6 +42,14 @@ const fn is_record(action: &Action) -> bool {
     )
 }
 
+/// What was done, with the notice that it gave.
+fn done(sight: CaseSight, given: Option<Given>) -> Acted {
+    match given {
+        Some(given) => Acted::Notified(Box::new(sight), given),
+        None => Acted::Done(Box::new(sight)),
+    }
+}
+
 impl SqlStore {
     pub(super) async fn try_act(&self, tx: &mut Tx, commands: &[Command], now: Time) -> Result<Vec<Acted>, Error> {
         // A new party must be in the directory that is active at the commit.
@@ -53,21 +61,26 @@ impl SqlStore {
         let mut locked = lock(tx, OnLocked::Wait, ids).await?;
         exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
         let mut answers = Answers::find(tx, commands.iter().filter_map(|command| command.request.as_ref())).await?;
-        let (mut changed, mut recused) = (Vec::new(), BTreeMap::new());
+        let (mut changed, mut recused, mut receipts) = (Vec::new(), BTreeMap::new(), Vec::new());
         let mut acted = Vec::with_capacity(commands.len());
         for command in commands {
             if let Some(earlier) = command.request.as_ref().and_then(|request| answers.earlier(request)) {
                 acted.push(match earlier {
                     Earlier::Answered(answer) => {
-                        let answer = CaseSight::decode(answer.as_slice());
+                        let answer = KeptAnswer::decode(answer.as_slice());
                         let answer = answer.map_err(|error| rows::damaged("answer", error))?;
+                        let given = notices::kept(&answer);
+                        let answer = answer.sight.unwrap_or_default();
                         // Who lost the case since is not shown it by this door either.
                         let case = locked.get(&command.case);
                         let case = case.filter(|case| self.still_sees(case, command, directory, now));
-                        Acted::Done(Box::new(match case {
-                            Some(case) => view::with_details(answer, &case.stored, &command.by, directory),
-                            None => view::lost(command.case),
-                        }))
+                        match (case, given) {
+                            (None, _) => Acted::Done(Box::new(view::lost(command.case))),
+                            (Some(case), given) => {
+                                let answer = view::with_details(answer, &case.stored, &command.by, directory);
+                                done(answer, given)
+                            }
+                        }
                     }
                     Earlier::OtherContent => Acted::RequestIdReused,
                 });
@@ -102,18 +115,26 @@ impl SqlStore {
                     None => None,
                 },
             };
+            let given = notices::given(&transition.event, &*self.entropy);
             let excludes = matches!(transition.event, Event::Recused { .. });
             changed.push(self.change(case, transition, context, directory, now));
             recused.extend(excludes.then(|| (command.case, case.matter.clone())));
             let sight = view::sight(&case.stored, &command.by, directory);
             if let Some(request) = &command.request {
-                answers.add(request, view::without_details(sight.clone()).encode_to_vec());
+                let kept = KeptAnswer {
+                    sight: Some(view::without_details(sight.clone())),
+                    receipt: given.as_ref().map(|given| given.receipt.clone()).unwrap_or_default(),
+                    notice_number: given.as_ref().map_or(0, |given| given.notice.cast_signed()),
+                };
+                answers.add(request, kept.encode_to_vec());
             }
-            acted.push(Acted::Done(Box::new(sight)));
+            receipts.extend(given.clone().map(|given| (command.case, given)));
+            acted.push(done(sight, given));
         }
         answers.keep(tx, now).await?;
         let recused: Vec<_> = recused.into_iter().collect();
         exclusions::replace(tx, &recused, directory).await?;
+        notices::keep(tx, receipts).await?;
         self.write(tx, changed).await?;
         Ok(acted)
     }
@@ -162,9 +183,9 @@ impl SqlStore {
                     description,
                 }));
             }
-            let written: usize = stored
-                .history
-                .iter()
+            // What the affected side says is not the desk's.
+            let of_desk = stored.history.iter().filter(|step| step.statement == 0);
+            let written: usize = of_desk
                 .filter_map(|step| step.note.as_ref())
                 .map(Message::encoded_len)
                 .sum();

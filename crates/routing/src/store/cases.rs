@@ -150,7 +150,12 @@ impl SqlStore {
                 },
                 said => said,
             };
-            if let Some(transition) = rules.said(&case.stored.case, news.report, said) {
+            let asked = match said {
+                Said::Review => rules.review_asked(&case.stored.case, &case.matter),
+                _ => None,
+            };
+            let heard = asked.or_else(|| rules.said(&case.stored.case, news.report, said));
+            if let Some(transition) = heard {
                 let context = ChangeContext {
                     caused_by: Some(news.entry.event_id),
                     traceparent: news.traceparent.clone(),

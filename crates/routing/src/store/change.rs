@@ -203,6 +203,7 @@ impl SqlStore {
             self.entropy.fill(&mut random);
             context.link_commitment = Some(random);
         }
+        let by = by.filter(|_| !transition.event.is_of_subject());
         let delivery = self.delivery(
             stored.id,
             Some(&stored.case),

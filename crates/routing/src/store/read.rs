@@ -138,6 +138,8 @@ pub(super) async fn case(db: &Db, id: Uuid, viewer: &Party) -> Result<Option<Sto
             let values = vec![id, agency.as_str().into(), Part::seeing(Sight::Case).into()];
             snapshot.fetch_optional(statement, values).await?
         }
+        // What it sees is its notice.
+        Party::Subject(_) => None,
     };
     let found = row.as_ref().map(rows::stored_with_opening).transpose()?;
     let mut whole = attach(&mut snapshot, found.into_iter().collect()).await?;
@@ -151,6 +153,10 @@ pub(super) async fn cases(
     after: Option<Cursor>,
     limit: u32,
 ) -> Result<Vec<(Cursor, StoredCase)>, Error> {
+    // What the affected side sees is its notice.
+    if let Party::Subject(_) = viewer {
+        return Ok(Vec::new());
+    }
     let mut snapshot = db.snapshot().await?;
     let found = match listing {
         Some(listing) => lists::page(&mut snapshot, viewer, listing, after, limit).await?,
@@ -178,6 +184,7 @@ async fn newest(
             " FROM cases JOIN case_states ON case_states.case_id = id \
              WHERE (cases.open_time, id) < ($1, $2) ORDER BY cases.open_time DESC, id DESC LIMIT $3"
         ),
+        Party::Subject(_) => return Ok(Vec::new()),
         Party::Agency(agency) => {
             values.extend([agency.as_str().into(), Part::seeing(Sight::Case).into()]);
             concat!(

@@ -1,8 +1,8 @@
 //! Conversion from and to rows.
 
-use api::event::PauseGround;
+use api::event::{PauseGround, StatementKind};
 use api::routing::case_course::Given as CourseGiven;
-use api::routing::{CaseCourse, CaseDisposition, CaseMatter, ClockPause, ClockPauses, Explanation};
+use api::routing::{CaseCourse, CaseDisposition, CaseMatter, CaseNotice, ClockPause, ClockPauses, Explanation};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
     directory::AgencyId,
@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::Opening;
 use crate::case::{
-    Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Origin, Part, Pause, Paused, Question,
-    Stage, Standing, State, Supporter,
+    Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Notice, Origin, Part, Pause, Paused,
+    Question, Stage, Standing, State, Statement, Supporter,
 };
 
 /// Columns of [`stored`], from `cases` and `case_states`.
@@ -353,6 +353,8 @@ fn course_bytes(course: &Course) -> Vec<u8> {
         question: course.question.as_ref().map(crate::view::question),
         question_count: course.questions.cast_signed(),
         withdrawal_requested: course.withdrawal_requested,
+        proposal_count: course.proposals.cast_signed(),
+        notices: course.notices.iter().map(crate::view::case_notice).collect(),
     }
     .encode_to_vec()
 }
@@ -377,6 +379,35 @@ fn course(row: &Row) -> Result<Course, Error> {
         question: course.question.map(question).transpose()?,
         questions: u64::try_from(course.question_count).map_err(|error| damaged("number of questions", error))?,
         withdrawal_requested: course.withdrawal_requested,
+        proposals: u64::try_from(course.proposal_count).map_err(|error| damaged("number of proposals", error))?,
+        notices: course.notices.into_iter().map(notice).collect::<Result<_, _>>()?,
+    })
+}
+
+/// A notice to the affected side, as stored.
+fn notice(stored: CaseNotice) -> Result<Notice, Error> {
+    let number = |number: i64| u64::try_from(number).map_err(|error| damaged("notice to the affected side", error));
+    let time = |time: Option<Time>| time.ok_or_else(|| damaged("notice to the affected side", "a time is missing"));
+    let said = match stored.statement() {
+        StatementKind::Unspecified => None,
+        kind => Some(Statement {
+            kind,
+            time: time(stored.statement_time.as_ref().and_then(Time::from_proto))?,
+            answered: stored.answered,
+        }),
+    };
+    Ok(Notice {
+        number: number(stored.notice_number)?,
+        of_decision: stored.of_decision,
+        time: time(stored.notify_time.as_ref().and_then(Time::from_proto))?,
+        respond_by: time(stored.respond_by_time.as_ref().and_then(Time::from_proto))?,
+        said,
+        statements: number(stored.statement_count)?,
+        proposal: number(stored.proposal_number)?,
+        times: number(stored.notify_count)?,
+        agency: named_agency(&stored.agency)?,
+        means: stored.means(),
+        recipient: stored.recipient,
     })
 }
 

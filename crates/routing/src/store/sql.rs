@@ -16,8 +16,8 @@ use sql::{Db, Error};
 use uuid::Uuid;
 
 use super::{
-    Acted, Command, Cursor, FeedItem, Links, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, Store,
-    StoredCase, feeds, links, lists, read,
+    Acted, Command, Cursor, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read, ReportNews, Store,
+    StoredCase, add_successors, exclusions, feeds, links, lists, notices, read,
     versions::{self, Activated, Activation, Created, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
@@ -137,6 +137,41 @@ impl Store for SqlStore {
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {
         let found = read::case(&self.db, id, viewer).await?;
         Ok(self.unbarred(viewer, found.into_iter().collect()).await?.pop())
+    }
+
+    async fn notice(&self, receipt: &str, now: Time) -> Result<Option<Noticed>, Error> {
+        let Some((case, notice)) = notices::find(&self.db, receipt).await? else {
+            return Ok(None);
+        };
+        let Some(stored) = read::case(&self.db, case, &Party::Operator).await? else {
+            return Ok(None);
+        };
+        let active = self.current.get();
+        let now = now.max(stored.head.time);
+        let rules = self.rules(&active.directory, now);
+        let mut matter = stored
+            .opening
+            .as_ref()
+            .map(|opening| opening.matter.clone())
+            .unwrap_or_default();
+        let since = self
+            .db
+            .fetch(exclusions::OF, vec![vec![case.to_string()].into()])
+            .await?;
+        let mut excluded: BTreeSet<AgencyId> = exclusions::of_cases(&since)?
+            .remove(&case)
+            .into_iter()
+            .flatten()
+            .collect();
+        excluded.extend(matter.excluded);
+        add_successors(self, vec![&mut excluded], &active.directory).await?;
+        matter.excluded = excluded;
+        let reviewable = rules.reviewer(&stored.case, &matter).is_some();
+        Ok(Some(Noticed {
+            stored,
+            notice,
+            reviewable,
+        }))
     }
 
     async fn cases(

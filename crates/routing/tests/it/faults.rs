@@ -17,8 +17,8 @@ use routing::{
     clocks::Ticker,
     feed::{Feed, Interrupted, OpenFeeds},
     store::{
-        Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Page, Read, ReportNews,
-        SqlStore, Store, StoredCase, versions::Versions as _,
+        Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read,
+        ReportNews, SqlStore, Store, StoredCase, versions::Versions as _,
     },
     upkeep::Upkeep,
 };
@@ -158,6 +158,9 @@ impl Store for Faulty {
     }
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {
         self.around("case", self.inner.case(id, viewer)).await
+    }
+    async fn notice(&self, receipt: &str, now: Time) -> Result<Option<Noticed>, Error> {
+        self.around("notice", self.inner.notice(receipt, now)).await
     }
     async fn cases(
         &self,

@@ -12,8 +12,8 @@ use journal::{Arrival, Time, Writer};
 use routing::case::{Party, Worklist};
 use routing::feed::{Feed, OpenFeeds};
 use routing::store::{
-    Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, Store,
-    StoredCase,
+    Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read, ReportNews,
+    Store, StoredCase,
 };
 use routing::upkeep::Upkeep;
 use testkit::Backend;
@@ -159,6 +159,9 @@ impl Store for Counting {
         Ok(0)
     }
     async fn case(&self, _: Uuid, _: &Party) -> Result<Option<StoredCase>, Error> {
+        Ok(None)
+    }
+    async fn notice(&self, _: &str, _: Time) -> Result<Option<Noticed>, Error> {
         Ok(None)
     }
     async fn cases(

@@ -14,6 +14,7 @@ mod fixture;
 mod hand_on;
 mod joining;
 mod lists;
+mod notices;
 mod observer;
 mod operators;
 mod outcomes;

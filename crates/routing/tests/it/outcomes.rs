@@ -47,14 +47,14 @@ testkit::on_each_backend!(
 const REASONS: &str = "Canary: the page was live on 1 March.\nSecond line.";
 const TOLD: &str = "The page was closed.";
 
-fn penalty() -> Disposition {
+fn crime() -> Disposition {
     Disposition {
-        kind: DispositionKind::Penalty.into(),
+        kind: DispositionKind::SuspectedCrime.into(),
         effects: vec![
             DispositionEffect::Unavailable.into(),
             DispositionEffect::Sanctioned.into(),
         ],
-        legal_basis: "治安管理处罚法 70".to_owned(),
+        legal_basis: "刑法 303".to_owned(),
     }
 }
 
@@ -68,7 +68,7 @@ fn note(officer: &str) -> CaseNote {
 }
 
 fn propose(case: Uuid) -> Command {
-    let (what, note) = (penalty(), note("o-1"));
+    let (what, note) = (crime(), note("o-1"));
     let action = Action::Propose(Propose {
         what,
         note: note.clone(),
@@ -115,7 +115,7 @@ async fn p1_a_case_is_decided_by_two_people_closed_and_told(backend: Backend) {
     done(&fixture, review(case, true)).await;
     let resolved = fixture.case(case).await;
     let disposition = resolved.case.disposition.clone().unwrap();
-    assert_eq!((&disposition.what, &disposition.note), (&penalty(), &note("o-1")));
+    assert_eq!((&disposition.what, &disposition.note), (&crime(), &note("o-1")));
     assert_eq!(disposition.decided.unwrap().reviewer.as_deref(), Some("o-2"));
     let ticker = fixture.ticker(&fixture.store);
     assert_eq!(ticker.step().await.unwrap(), 0);
@@ -174,7 +174,7 @@ async fn p1_a_case_is_decided_by_two_people_closed_and_told(backend: Backend) {
     let outcome = outcome.as_ref().unwrap();
     assert_eq!(
         (outcome.kind(), &*outcome.text, *has_next),
-        (DispositionKind::Penalty, TOLD, true)
+        (DispositionKind::SuspectedCrime, TOLD, true)
     );
     assert_eq!(outcome.agency, "agencies/police-450100");
     assert!(outcome.reviewable, "somebody is above");
@@ -205,7 +205,7 @@ async fn p7_what_officers_write_is_read_by_owners_only(backend: Backend) {
         let disposition = seen.disposition.unwrap();
         assert_eq!(
             disposition.disposition,
-            Some(penalty()),
+            Some(crime()),
             "but that it is decided, and how"
         );
         assert!(disposition.decide_time.is_some());
@@ -231,7 +231,7 @@ async fn p3_the_log_has_a_commitment_to_what_was_written_and_nothing_of_it(backe
     assert!(!payload.windows(6).any(|part| part == b"Canary" || part == b"closed"));
     let detail = StateChange::decode(payload.as_slice()).unwrap().detail.unwrap();
     let detail = Detail::decode(detail.content).unwrap();
-    assert_eq!(detail.disposition, Some(penalty()));
+    assert_eq!(detail.disposition, Some(crime()));
     let rows = fixture
         .rows("SELECT note, note_key FROM case_steps WHERE note IS NOT NULL", vec![])
         .await;
@@ -355,7 +355,10 @@ async fn a_decided_case_goes_up_for_a_review_or_is_opened_again(backend: Backend
     let asked = command(
         case,
         "police-450100",
-        Action::RequestReview(RequestReview { requester }),
+        Action::RequestReview(RequestReview {
+            requester,
+            notice: None,
+        }),
     );
     let preview = fixture
         .act(Command {
@@ -588,7 +591,7 @@ async fn the_service_refuses_all_that_is_wrong_at_once(backend: Backend) {
         name: format!("cases/{case}"),
         disposition: Some(Disposition {
             effects: vec![99; 100_000],
-            ..penalty()
+            ..crime()
         }),
         reasons: REASONS.to_owned(),
         ..Default::default()
@@ -628,7 +631,7 @@ async fn one_officer_with_two_tokens_is_one_person(backend: Backend) {
     let name = format!("cases/{case}");
     let proposal = ProposeDispositionRequest {
         name: name.clone(),
-        disposition: Some(penalty()),
+        disposition: Some(crime()),
         reasons: REASONS.to_owned(),
         ..Default::default()
     };

@@ -18,6 +18,7 @@ testkit::on_each_backend!(
     p4_what_is_added_after_closing_reaches_who_decided_and_opens_nothing,
     p7_what_is_asked_and_said_is_told_to_those_who_may_know,
     a_question_is_open_until_it_is_answered,
+    p4_a_reporter_asks_for_a_review_and_the_superior_has_the_case_once,
     p4_a_withdrawn_case_ends_unless_it_is_urgent_or_taken_over,
 );
 
@@ -126,6 +127,45 @@ async fn p2_what_a_reporter_says_in_the_delivery_of_its_report_is_not_lost(backe
         );
     }
     assert!(fixture.feed("police-130400", 0).await.is_empty(), "it is excluded");
+    fixture.assert_promises().await;
+}
+
+async fn p4_a_reporter_asks_for_a_review_and_the_superior_has_the_case_once(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let mut reporter = Reporter::new(&fixture, &gambling());
+    take(&fixture, std::slice::from_ref(&reporter.first)).await;
+    let case = fixture.case_of(reporter.report).await;
+    // Before a decision it is a word like any other.
+    let early = reporter.says(&fixture, Said::Review);
+    take(&fixture, &[early]).await;
+    assert_eq!(standing(&fixture.case(case).await).1, Some("police-450100"));
+    done(&fixture, by(case, "police-450100")).await;
+    let propose = Propose {
+        what: api::event::Disposition {
+            kind: api::event::DispositionKind::NoOffence.into(),
+            effects: vec![api::event::DispositionEffect::None.into()],
+            legal_basis: "行政处罚法 57".to_owned(),
+        },
+        note: CaseNote::default(),
+    };
+    done(&fixture, command(case, "police-450100", Action::Propose(propose))).await;
+    let asked = [
+        reporter.says(&fixture, Said::Review),
+        reporter.says(&fixture, Said::Review),
+    ];
+    take(&fixture, &asked).await;
+    assert_eq!(
+        standing(&fixture.case(case).await),
+        (State::ASSIGNED, Some("police-450000"))
+    );
+    let kinds = fixture.kinds(case).await;
+    assert_eq!(
+        kinds[kinds.len() - 2..],
+        ["case.review-requested", "case.information-added"],
+        "once"
+    );
+    let step = fixture.case(case).await.history.into_iter().rev().nth(1).unwrap();
+    assert_eq!(step.review_requester(), api::event::ReviewRequester::Reporter);
     fixture.assert_promises().await;
 }
 

@@ -405,7 +405,7 @@ pub(super) struct Of {
 pub(super) struct Remark {
     /// What you add, for the lead, its superior that must designate, and the giver
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    note: String,
+    pub(super) note: String,
 }
 
 /// What the reporter may be told.
@@ -422,7 +422,7 @@ pub(super) struct TellReporter {
 }
 
 /// A choice of the contract, by its name there in lower case, without the name of the list.
-pub(super) fn choice<E>(name: fn(&E) -> &'static str) -> impl TypedValueParser<Value = E>
+pub(in crate::commands) fn choice<E>(name: fn(&E) -> &'static str) -> impl TypedValueParser<Value = E>
 where
     E: TryFrom<i32> + Copy + Send + Sync + 'static,
 {

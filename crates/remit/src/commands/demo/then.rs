@@ -7,17 +7,18 @@ use anyhow::Context as _;
 use api::{
     audit::{ChangeFilter, ListChangesRequest, audit_service_client::AuditServiceClient},
     event::{
-        CaseState, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, ReopenReason,
-        ReviewRequester, ReviewVerdict,
+        CaseState, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, NoticeMeans,
+        ReopenReason, ReviewVerdict, StatementAnswer, StatementKind,
     },
     intake::{
         AddInformationRequest, AnswerQuestionRequest, CheckReceiptRequest, LogReference,
         add_information_request::Target as Whose, intake_service_client::IntakeServiceClient,
     },
     routing::{
-        AcknowledgeCaseRequest, AnswerClaimRequest, AskReporterRequest, Case, ClaimLeadRequest, DeclineCaseRequest,
-        DesignateAgencyRequest, GetCaseRequest, ProposeDispositionRequest, ReopenCaseRequest, RequestReviewRequest,
-        ReviewDispositionRequest, TransferCaseRequest, case_service_client::CaseServiceClient,
+        AcknowledgeCaseRequest, AnswerClaimRequest, AnswerStatementRequest, AskReporterRequest, Case, ClaimLeadRequest,
+        DeclineCaseRequest, DesignateAgencyRequest, GetCaseRequest, NotifySubjectRequest, ProposeDispositionRequest,
+        ReopenCaseRequest, RequestDecisionReviewRequest, ReviewDispositionRequest, SubmitStatementRequest,
+        TransferCaseRequest, case_service_client::CaseServiceClient, notice_service_client::NoticeServiceClient,
     },
 };
 use host::config::Service;
@@ -64,10 +65,11 @@ impl Demo {
 }
 
 impl Play<'_> {
-    /// The third story: a major disposition needs a second person, and a review goes up.
+    /// The third story: a penalty needs a second person, and the say of whom it affects; a review
+    /// goes up.
     async fn reviewed_twice(&self) -> anyhow::Result<()> {
         let (beijing, nation) = ("police-110000", "police-CN");
-        self.title("a penalty, decided by two people, and reviewed above")
+        self.title("a penalty: notice, statement, two people, and a review above")
             .await?;
         self.acknowledge(beijing).await?;
         let propose = |name: String| ProposeDispositionRequest {
@@ -85,7 +87,7 @@ impl Play<'_> {
             name,
             verdict: verdict.into(),
             note: match verdict {
-                ReviewVerdict::Returned => "The hearing's record is missing.".to_owned(),
+                ReviewVerdict::Returned => "The second payment's record is missing.".to_owned(),
                 _ => String::new(),
             },
             ..Default::default()
@@ -109,26 +111,98 @@ impl Play<'_> {
             desk.propose_disposition(propose(name)).await
         })
         .await?;
+        self.refused(
+            beijing,
+            "o-20",
+            "approves it before anybody was told",
+            async |mut desk, name| desk.review_disposition(verdict(name, ReviewVerdict::Approved)).await,
+        )
+        .await?;
+        let receipt = self.notify(beijing, 0, "gives the accounts' holder notice").await?;
+        self.holder(
+            &receipt,
+            "states that the account was stolen",
+            async |mut door, receipt| {
+                let request = SubmitStatementRequest {
+                    receipt,
+                    kind: StatementKind::Statement.into(),
+                    text: "The account was stolen in March.".to_owned(),
+                    ..Default::default()
+                };
+                door.submit_statement(request).await
+            },
+        )
+        .await?;
+        self.act(beijing, "o-17", "answers the statement", async |mut desk, name| {
+            let request = AnswerStatementRequest {
+                name,
+                notice_number: 1,
+                statement_count: 1,
+                answer: StatementAnswer::Considered.into(),
+                subject_text: "Both payments went to the holder's own account.".to_owned(),
+                ..Default::default()
+            };
+            desk.answer_statement(request).await
+        })
+        .await?;
         self.act(beijing, "o-20", "approves it", async |mut desk, name| {
             desk.review_disposition(verdict(name, ReviewVerdict::Approved)).await
         })
         .await?;
-        self.act(
-            beijing,
-            "o-20",
-            "passes on the holder's request for a review",
-            async |mut desk, name| {
-                let request = RequestReviewRequest {
-                    name,
-                    requester: ReviewRequester::Subject.into(),
-                    note: "The holder says that the account was stolen.".to_owned(),
+        self.notify(beijing, 1, "gives the holder notice of the decision")
+            .await?;
+        self.holder(
+            &receipt,
+            "asks for a review by its receipt",
+            async |mut door, receipt| {
+                let request = RequestDecisionReviewRequest {
+                    receipt,
+                    text: "The payments were refunds.".to_owned(),
                     ..Default::default()
                 };
-                desk.request_review(request).await
+                door.request_decision_review(request).await
             },
         )
         .await?;
         self.acknowledge(nation).await
+    }
+
+    /// Gives notice to the affected side: to another one, or again. Returns its receipt, if it got one.
+    async fn notify(&self, agency: &str, again: i64, what: &str) -> anyhow::Result<String> {
+        let mut receipt = String::new();
+        self.act(agency, "o-17", what, async |mut desk, name| {
+            let request = NotifySubjectRequest {
+                name,
+                notice_number: again,
+                of_decision: again != 0,
+                recipient: "holder of the accounts".to_owned(),
+                means: NoticeMeans::Electronic.into(),
+                subject_text: "Money was demanded for leaving a story out; two payments are proven.".to_owned(),
+                ..Default::default()
+            };
+            let given = desk.notify_subject(request).await?;
+            receipt.clone_from(&given.get_ref().receipt);
+            Ok(given)
+        })
+        .await?;
+        Ok(receipt)
+    }
+
+    /// A step of the affected side, through the platform that calls for it.
+    async fn holder<A>(
+        &self,
+        receipt: &str,
+        what: &str,
+        step: impl AsyncFnOnce(NoticeServiceClient<Caller>, String) -> Result<Response<A>, Status>,
+    ) -> anyhow::Result<()> {
+        let routing = self.demo.access.target(Service::Routing, None)?;
+        let door = NoticeServiceClient::new(routing.channel);
+        let made = step(door, receipt.to_owned()).await;
+        made.map_err(Failed::call(&routing.address))
+            .with_context(|| format!("the holder {what}"))?;
+        let case = self.current().await?;
+        let now = format!("{}, with {}", output::case_state(case.state()), id(&case.lead));
+        self.tell("holder", what, &now.as_str().style(dim()))
     }
 
     /// The fourth story: declined once, then designated.

@@ -151,6 +151,7 @@ fn supplement(added: &Supplement) -> std::io::Result<()> {
     line("")?;
     let time = output::time(added.add_time.as_ref());
     let heading = match added.question_number {
+        0 if added.review_requested => tell("A review is asked for, {0}", &[&time]),
         0 => tell("Added {0}", &[&time]),
         number => tell("Answer to question {0}, {1}", &[&number, &time]),
     };

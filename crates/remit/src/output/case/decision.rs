@@ -55,7 +55,7 @@ pub(super) fn note(note: &CaseNote) -> std::io::Result<()> {
 }
 
 /// The kind of a disposition.
-pub(super) fn kind(kind: DispositionKind) -> &'static str {
+pub(in crate::output) fn kind(kind: DispositionKind) -> &'static str {
     match kind {
         DispositionKind::Unspecified => tr("one that this version does not know"),
         DispositionKind::Guidance => tr("warning or guidance"),
@@ -75,7 +75,7 @@ pub(super) fn kind(kind: DispositionKind) -> &'static str {
     }
 }
 
-fn effect(effect: DispositionEffect) -> &'static str {
+pub(in crate::output) fn effect(effect: DispositionEffect) -> &'static str {
     match effect {
         DispositionEffect::Unspecified => tr("one that this version does not know"),
         DispositionEffect::None => tr("nothing changes"),

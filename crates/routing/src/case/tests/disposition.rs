@@ -23,6 +23,7 @@ fn review(approved: bool, officer: &str) -> Action {
 
 fn request_review() -> Action {
     Action::RequestReview(RequestReview {
+        notice: None,
         requester: ReviewRequester::Subject,
     })
 }
@@ -65,18 +66,18 @@ fn a_minor_disposition_is_decided_at_once() {
     assert_eq!(disposition.by, id("police-450100"));
 }
 
-/// The third story: a penalty is returned once with reasons, then approved.
+/// As in the third story: returned once with reasons, then approved.
 #[test]
 fn a_major_disposition_needs_a_second_person() {
     let case = in_progress("police-450100", &[]);
-    let waiting = after(&case, &propose(DispositionKind::Penalty, "o-1"));
+    let waiting = after(&case, &propose(DispositionKind::SuspectedCrime, "o-1"));
     assert_eq!(waiting.state(), State::IN_REVIEW);
     assert_eq!(waiting.duty(), case.duty(), "the time for the result runs on");
     assert_eq!(waiting.disposition.as_ref().unwrap().decided, None);
     let returned = after(&waiting, &review(false, "o-2"));
     assert_eq!((returned.state(), &returned.disposition), (State::IN_PROGRESS, &None));
     assert_eq!(returned.duty(), case.duty());
-    let again = after(&returned, &propose(DispositionKind::Penalty, "o-1"));
+    let again = after(&returned, &propose(DispositionKind::SuspectedCrime, "o-1"));
     let approved = after(&again, &review(true, "o-2"));
     assert_eq!(approved.state(), State::RESOLVED);
     let decided = approved.disposition.unwrap().decided.unwrap();
@@ -113,7 +114,7 @@ fn the_proposer_is_no_second_person() {
         ("王 警官", "王警官"),
         ("Łukasz", "łukasz"),
     ] {
-        let waiting = after(&case, &propose(DispositionKind::Penalty, proposer));
+        let waiting = after(&case, &propose(DispositionKind::SuspectedCrime, proposer));
         for approved in [true, false] {
             let refused = by_lead(3, &waiting, &review(approved, reviewer));
             assert!(
@@ -122,7 +123,7 @@ fn the_proposer_is_no_second_person() {
             );
         }
     }
-    let waiting = after(&case, &propose(DispositionKind::Penalty, "o-1"));
+    let waiting = after(&case, &propose(DispositionKind::SuspectedCrime, "o-1"));
     assert!(by_lead(3, &waiting, &review(true, "o-10")).is_ok());
 }
 
@@ -136,13 +137,13 @@ fn nothing_resolves_a_major_case_without_a_second_person() {
         by: None,
     };
     let resolve = |kind, reviewer| rules(2).resolved(Propose::RULE, before, proposed(kind), reviewer);
-    let refused = resolve(DispositionKind::Penalty, None);
+    let refused = resolve(DispositionKind::SuspectedCrime, None);
     assert!(
         matches!(&refused, Err(Refusal::WrongState { description, .. }) if description.contains("second person")),
         "{refused:?}"
     );
-    assert!(resolve(DispositionKind::Penalty, Some("o-1")).is_err());
-    assert!(resolve(DispositionKind::Penalty, Some("o-2")).is_ok());
+    assert!(resolve(DispositionKind::SuspectedCrime, Some("o-1")).is_err());
+    assert!(resolve(DispositionKind::SuspectedCrime, Some("o-2")).is_ok());
     assert!(resolve(DispositionKind::Guidance, None).is_ok());
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use api::event::{PauseGround, ReopenReason, ReviewRequester, UrgentMeasure};
+use api::event::{
+    NoticeMeans, PauseGround, ReopenReason, ReviewRequester, StatementAnswer, StatementKind, UrgentMeasure,
+};
 
 use super::*;
 
@@ -53,6 +55,24 @@ fn actions() -> Vec<Action> {
         }),
         Action::RequestReview(RequestReview {
             requester: ReviewRequester::Reporter,
+            notice: None,
+        }),
+        Action::NotifySubject(NotifySubject {
+            again: None,
+            recipient: "holder of the account".to_owned(),
+            means: NoticeMeans::Post,
+            new_receipt: false,
+            of_decision: false,
+        }),
+        Action::SubmitStatement(SubmitStatement {
+            notice: 1,
+            kind: StatementKind::Statement,
+            through: None,
+        }),
+        Action::AnswerStatement(AnswerStatement {
+            notice: 1,
+            statements: 1,
+            answer: StatementAnswer::Considered,
         }),
         Action::Reopen(Reopen {
             reason: ReopenReason::NewInformation,
@@ -85,6 +105,7 @@ fn actions() -> Vec<Action> {
 fn caller(part: Part, state: State) -> Option<Party> {
     let agency = match (part, state) {
         (Part::Operator, _) => return Some(Party::Operator),
+        (Part::Subject, _) => return Some(Party::Subject(1)),
         (Part::Remit, _) | (Part::Lead | Part::Designating | Part::SuperiorOfLead, State::Ended(_)) => return None,
         (Part::Deciding, State::CLOSED) => "police-450000",
         (Part::Deciding, _) => return None,
@@ -116,6 +137,7 @@ fn parts_of(part: Part) -> &'static [Part] {
         Part::Deciding => &[Part::Deciding],
         Part::Supervising => &[Part::Supervising, Part::SuperiorOfLead],
         Part::SuperiorOfLead => &[Part::SuperiorOfLead],
+        Part::Subject => &[Part::Subject],
         Part::Operator => &[Part::Operator],
         Part::Remit => &[Part::Remit],
     }
@@ -127,10 +149,18 @@ fn ready(state: State, action: &Action) -> Case {
     ready_for(Part::Lead, state, action)
 }
 
-/// The action as the part may use it: who does not see the case sets no term.
-fn fitting(part: Part, action: &Action) -> Action {
+/// The action as the part may use it in the state: who does not see the case sets no term.
+fn fitting(part: Part, state: State, action: &Action) -> Action {
     match action {
+        Action::NotifySubject(notify) => Action::NotifySubject(NotifySubject {
+            of_decision: state == State::RESOLVED,
+            ..notify.clone()
+        }),
         Action::Supervise(_) if part != Part::Supervising => Action::Supervise(Supervise { term: None }),
+        Action::RequestReview(_) if part == Part::Subject => Action::RequestReview(RequestReview {
+            requester: ReviewRequester::Subject,
+            notice: Some(1),
+        }),
         action => action.clone(),
     }
 }
@@ -158,6 +188,26 @@ fn ready_for(part: Part, state: State, action: &Action) -> Case {
         };
         let worktime = Calendars::shipped().worktime(Directory::shipped().agency(&duty.owner));
         duty.clock = duty.clock.clone().pause(Time(0), paused, worktime);
+    }
+    if part == Part::Subject || matches!(action, Action::AnswerStatement(_)) {
+        let asks = matches!(action, Action::AnswerStatement(_));
+        case.course.notices.push(Notice {
+            number: 1,
+            recipient: "holder of the account".to_owned(),
+            of_decision: matches!(action, Action::RequestReview(_)),
+            proposal: 0,
+            times: 1,
+            agency: id("police-450000"),
+            means: NoticeMeans::Post,
+            time: Time(0),
+            respond_by: Time(0).plus_seconds(3_600),
+            said: asks.then_some(Statement {
+                kind: StatementKind::Statement,
+                time: Time(0),
+                answered: false,
+            }),
+            statements: u64::from(asks),
+        });
     }
     if matches!(action, Action::AnswerClaim(_)) && AnswerClaim::RULE.allows(Part::Lead, state) {
         case.generation += 1;
@@ -233,6 +283,10 @@ const ALLOWED: &[(&str, Part, &[State])] = &[
     ("propose", Part::Lead, &[State::IN_PROGRESS]),
     ("review", Part::Lead, &[State::IN_REVIEW]),
     ("request-review", Part::Lead, &[State::RESOLVED]),
+    ("request-review", Part::Subject, &[State::RESOLVED]),
+    ("notify", Part::Lead, &[State::IN_REVIEW, State::RESOLVED]),
+    ("submit-statement", Part::Subject, State::OPEN),
+    ("answer-statement", Part::Lead, &[State::IN_REVIEW]),
     ("reopen", Part::Lead, &[State::RESOLVED]),
     ("reopen", Part::Deciding, &[State::CLOSED]),
     (
@@ -290,14 +344,14 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
                 let Some(caller) = caller(part, state) else { continue };
                 cells += 1;
                 let case = ready_for(part, state, &action);
-                let action = fitting(part, &action);
+                let action = fitting(part, state, &action);
                 let done = rules(1).act(&case, &matter(&[]), &caller, &action);
                 let rule = action.rule();
                 let cell = format!("{} by {part:?} in {}: {done:?}", rule.name, state.name());
                 match done {
                     Ok(_) => assert!(is_allowed(rule, part, state), "{cell}"),
                     Err(_) if is_allowed(rule, part, state) => panic!("{cell}"),
-                    Err(Refusal::Unseen) => assert!(!part.sees().contains(&Sight::Case), "{cell}"),
+                    Err(Refusal::Unseen) => assert!(!part.knows(), "{cell}"),
                     Err(Refusal::NotYours { description }) => {
                         assert!(!rule.may.iter().any(|(may, _)| parts_of(part).contains(may)), "{cell}");
                         assert!(description.contains(rule.may[0].0.noun()), "{cell}");
@@ -321,8 +375,8 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     }
     assert_eq!(
         cells,
-        23 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 3 + 4 + 7),
-        "lead, designating, supporting, informed, asked, giving, deciding, supervising, superior, operator"
+        26 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 3 + 4 + 7 + 7),
+        "lead, designating, supporting, informed, asked, giving, deciding, supervising, superior, affected side, operator"
     );
 }
 
@@ -382,7 +436,7 @@ fn p5_every_transition_does_to_the_clocks_what_its_row_says() {
         for state in State::ALL {
             for part in Part::ALL.into_iter().filter(|part| action.rule().allows(*part, state)) {
                 let mut case = ready_for(part, state, &action);
-                let action = fitting(part, &action);
+                let action = fitting(part, state, &action);
                 let caller = caller(part, state).unwrap();
                 // The unit under the owner that was asked to assist steps aside with it.
                 if action == Action::Recuse(Recuse) && part != Part::Supporting {
@@ -503,7 +557,7 @@ fn printed() -> String {
         "\nA clock that runs against the new owner of a case ends with the change. Where an owner ends without a successor that may see the case, \
          `succeed` starts `designate` against the superior. `propose` changes no clock where a second person is needed, nor does `review` when \
          it returns a disposition, nor `supervise` without a term. Where another than the owner steps aside by `recuse`, only clocks against it and units under it end. `answer-claim` stands for agreeing; disputing is \
-         `dispute-claim`. `ask-reporter` pauses the time for the result where the rule set allows `waiting-for-reporter`, and the answer resumes it. `add-information`, `answer-question`, `withdraw` and `request-withdrawal` are what the reporter says, by the receipt; `withdraw` ends the case, unless its category is urgent or anybody is excluded.\n",
+         `dispute-claim`. `ask-reporter` pauses the time for the result where the rule set allows `waiting-for-reporter`, and the answer resumes it. `notify` starts the time for a review anew, with 30 days more after an announcement, and never shortens it; `submit-statement`, and `request-review` of the affected side, are what that side says by the receipt of its notice. `add-information`, `answer-question`, `withdraw` and `request-withdrawal` are what the reporter says, by the receipt; `withdraw` ends the case, unless its category is urgent or anybody is excluded.\n",
     );
     text.push_str("\n## What each part sees\n\n| part | the case | content of its reports | who is excluded | what officers write |\n|---|---|---|---|---|\n");
     for part in Part::ALL.into_iter().filter(|part| *part != Part::Remit) {

@@ -3,13 +3,13 @@
 //! step; so they do for cases that are joined, of which one follows another. `REMIT_MODEL` sets the number of lives; a failure names its seed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
 use api::{
-    event::{ReopenReason, ReviewRequester, UrgentMeasure},
+    event::{NoticeMeans, ReopenReason, ReviewRequester, StatementAnswer, StatementKind, UrgentMeasure},
     routing::CaseStep,
 };
 use decision::decide::{Decision, Destination};
@@ -100,6 +100,8 @@ struct Life {
     /// How it came to its owner, if by a verb.
     handed: Option<CaseStep>,
     told: Vec<String>,
+    /// The notices on which a statement was made and not answered, by the events alone.
+    waiting: BTreeSet<u64>,
 }
 
 impl Life {
@@ -176,6 +178,7 @@ impl Life {
             hands: 0,
             handed: None,
             told: vec![format!("{decision:?}")],
+            waiting: BTreeSet::new(),
             directory,
         };
         life.check();
@@ -201,7 +204,23 @@ impl Life {
 
     fn action(&mut self) -> Action {
         let agency = self.agency();
+        let waiting = self
+            .case
+            .course
+            .notices
+            .iter()
+            .find(|notice| notice.unanswered().is_some());
+        let read = waiting.map_or(1, |notice| notice.statements);
+        let waiting = waiting.map(|notice| notice.number);
         let random = &mut self.random;
+        if random.random_bool(if waiting.is_some() { 0.5 } else { 0.04 }) {
+            let answers = [StatementAnswer::Considered, StatementAnswer::Heard];
+            return Action::AnswerStatement(AnswerStatement {
+                notice: waiting.unwrap_or(1),
+                statements: read,
+                answer: *answers.choose(random).unwrap(),
+            });
+        }
         let reason = *Reason::ALL.choose(random).unwrap();
         let officer = format!("o-{}", random.random_range(1..4));
         let all = [
@@ -255,6 +274,14 @@ impl Life {
             }),
             Action::RequestReview(RequestReview {
                 requester: ReviewRequester::Reporter,
+                notice: None,
+            }),
+            Action::NotifySubject(NotifySubject {
+                again: random.random_bool(0.5).then(|| random.random_range(1..3)),
+                of_decision: self.case.state() == State::RESOLVED,
+                recipient: "holder".to_owned(),
+                means: *[NoticeMeans::Post, NoticeMeans::Announcement].choose(random).unwrap(),
+                new_receipt: false,
             }),
             Action::Reopen(Reopen {
                 reason: ReopenReason::NewInformation,
@@ -338,6 +365,28 @@ impl Life {
             let reviewer = disposition.decided.as_ref().unwrap().reviewer.as_deref();
             assert_ne!(reviewer, Some(disposition.note.officer.as_str()), "two people");
             assert!(reviewer.is_some());
+            // A penalty: after a notice of it, and with an answer to every statement since.
+            let proposed = self
+                .told
+                .iter()
+                .rposition(|told| told.contains(": DispositionProposed"));
+            let since = &self.told[proposed.unwrap_or(0)..];
+            let count = |kind: &str| since.iter().filter(|told| told.contains(kind)).count();
+            let is_penalty = disposition.what.kind() == DispositionKind::Penalty;
+            assert!(!is_penalty || count(": SubjectNotified") > 0, "{since:?}");
+            assert!(self.waiting.is_empty(), "{since:?}");
+        }
+        match event {
+            Event::StatementSubmitted { number, kind } if kind != StatementKind::Waived => {
+                let is_of_this = case.notice(number).is_some_and(|notice| case.is_current(notice));
+                self.waiting.extend(is_of_this.then_some(number));
+            }
+            Event::StatementAnswered { number, .. } => {
+                self.waiting.remove(&number);
+            }
+            Event::Proposed(_) | Event::Returned(_) => self.waiting.clear(),
+            _ if case.state() != State::IN_REVIEW => self.waiting.clear(),
+            _ => {}
         }
         self.case = case;
     }
@@ -388,6 +437,36 @@ impl Life {
         let said = *all.choose(&mut self.random).unwrap();
         if let Some(transition) = self.rules().said(&self.case, uuid::Uuid::nil(), said) {
             self.take(transition, "the reporter");
+        }
+    }
+
+    /// The affected side says something, by the receipt of its notice.
+    fn state(&mut self) {
+        let number = if self.random.random_bool(0.8) { 1 } else { 2 };
+        let kinds = [
+            StatementKind::Statement,
+            StatementKind::HearingRequested,
+            StatementKind::Waived,
+        ];
+        let action = match self.random.random_bool(0.7) {
+            true => Action::SubmitStatement(SubmitStatement {
+                notice: number,
+                kind: *kinds.choose(&mut self.random).unwrap(),
+                through: None,
+            }),
+            false => Action::RequestReview(RequestReview {
+                requester: ReviewRequester::Subject,
+                notice: Some(number),
+            }),
+        };
+        let party = Party::Subject(number);
+        let known = self.case.notice(number).is_some();
+        match self.rules().act(&self.case, &self.matter, &party, &action) {
+            Ok(transition) => {
+                assert!(known, "nobody without a notice");
+                self.take(transition, "the affected side");
+            }
+            Err(refusal) => assert_eq!(refusal != Refusal::Unseen, known, "{refusal:?}"),
         }
     }
 
@@ -520,6 +599,7 @@ impl Life {
         for _ in 0..STEPS {
             match self.random.random_range(0..20) {
                 0 => self.say(),
+                18..=19 => self.state(),
                 1..=4 => {
                     self.wait();
                     let now = self.rules().now;
