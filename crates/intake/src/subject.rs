@@ -152,6 +152,12 @@ pub(crate) fn looked_up(subject: &Subject) -> Option<OperatorSubject> {
     Some(OperatorSubject { subject: Some(subject) })
 }
 
+/// Digits of an account number from which on it is taken for one of the whole world, without its bank.
+const WORLDWIDE: usize = 15;
+
+/// What wallets begin with that are written in either letter case.
+const WITHOUT_CASE: &[&str] = &["0x", "bc1", "ltc1"];
+
 /// What a subject is compared by: equal for spellings of one subject, and different for different
 /// ones. `None` for one that can be compared with no other.
 pub(crate) fn key(subject: &Subject) -> Option<String> {
@@ -163,14 +169,16 @@ pub(crate) fn key(subject: &Subject) -> Option<String> {
                 url::Host::Domain(host) => subject::host(host)?,
                 address => address.to_string(),
             };
-            // Neither the scheme nor a user before the host leads elsewhere, nor does a fragment.
+            // Neither the scheme nor a user before the host leads elsewhere. A fragment does where the
+            // page goes by it.
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-            format!("{host}{port}{}{query}", url.path())
+            let leads = |fragment: &&str| fragment.starts_with(['/', '!']) || fragment.contains('=');
+            let fragment = url.fragment().filter(leads).map(|fragment| format!("#{fragment}"));
+            format!("{host}{port}{}{query}{}", url.path(), fragment.unwrap_or_default())
         }
         SubjectKind::Domain => subject::host(value)?,
         SubjectKind::App if value.chars().count() <= LOOKED_UP => subject::name(value),
-        SubjectKind::Organisation if value.chars().count() <= LOOKED_UP => subject::name(value),
         // Some platforms tell accounts apart by letter case. Without a platform, it may be anybody's.
         SubjectKind::Account => {
             let platform = subject::platform(&subject.platform);
@@ -179,14 +187,36 @@ pub(crate) fn key(subject: &Subject) -> Option<String> {
             }
             format!("{platform}\n{value}")
         }
-        SubjectKind::BankAccount => value.replace(' ', "").to_ascii_uppercase(),
+        // Two banks may have one number.
+        SubjectKind::BankAccount => {
+            let (bank, number) = (
+                subject::name(&subject.platform),
+                value.replace(' ', "").to_ascii_uppercase(),
+            );
+            if bank.is_empty() && number.len() < WORLDWIDE {
+                return None;
+            }
+            format!("{bank}\n{number}")
+        }
         // Many share an address.
         SubjectKind::IpAddress if subject.port == 0 => return None,
         SubjectKind::IpAddress => format!("{value}\n{}", subject.port),
-        SubjectKind::Phone | SubjectKind::ServiceNumber | SubjectKind::SmsSender | SubjectKind::Wallet => {
-            value.to_owned()
+        SubjectKind::Phone => value.to_owned(),
+        // Letter case tells nothing in these.
+        SubjectKind::Wallet
+            if WITHOUT_CASE
+                .iter()
+                .any(|start| value.to_ascii_lowercase().starts_with(start)) =>
+        {
+            value.to_ascii_lowercase()
         }
-        SubjectKind::App | SubjectKind::Organisation | SubjectKind::Unspecified => return None,
+        SubjectKind::Wallet => value.to_owned(),
+        // Many unlike acts bear the name of one organisation, or a number that all its callers show.
+        SubjectKind::App
+        | SubjectKind::Organisation
+        | SubjectKind::ServiceNumber
+        | SubjectKind::SmsSender
+        | SubjectKind::Unspecified => return None,
     };
     (!key.is_empty()).then(|| format!("{}\n{key}", subject.kind().as_str_name()))
 }

@@ -234,9 +234,16 @@ fn operator_subjects(report: &Report) -> Vec<OperatorSubject> {
     report.subjects.iter().filter_map(subject::looked_up).collect()
 }
 
+/// Families of categories in which each reporter has a dispute of its own, whoever else has one with
+/// the same subject.
+const DISPUTES: &[&str] = &["consumer-harm"];
+
 /// One key for each subject, with the family of the category.
 fn subject_keys(report: &Report, category: &Category) -> BTreeSet<String> {
     let family = category.id.split('.').next().unwrap_or_default();
+    if DISPUTES.contains(&family) {
+        return BTreeSet::new();
+    }
     let keys = report.subjects.iter().map(|subject| {
         let key = subject::key(subject)?;
         Some(format!("{family}\n{key}"))

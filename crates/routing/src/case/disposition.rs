@@ -1,4 +1,5 @@
-//! How a case is disposed of, and the only way to a resolved case: [`Rules::resolved`].
+//! How a case is disposed of, and the only way to a resolved case: [`Rules::resolved`], and for cases
+//! joined to one that went it, [`Rules::resolved_alike`].
 //!
 //! A major disposition needs a second person. That is checked where a case becomes resolved, and
 //! nowhere else, so no verb, batch or service can pass it by.
@@ -146,9 +147,21 @@ impl Rules<'_> {
         proposed: Disposition,
         reviewer: Option<&str>,
     ) -> Result<Case, Refusal> {
+        self.heard(before.case, &proposed)?;
+        self.resolved_alike(rule, before, proposed, reviewer)
+    }
+
+    /// The same for a case that is joined to one that went this way: the affected side had its say
+    /// there.
+    pub(super) fn resolved_alike(
+        &self,
+        rule: &Rule,
+        before: Before<'_>,
+        proposed: Disposition,
+        reviewer: Option<&str>,
+    ) -> Result<Case, Refusal> {
         let case = before.case;
         self.second_person(before, &proposed, reviewer)?;
-        self.heard(case, &proposed)?;
         let duty = case.duty().ok_or(Refusal::Unseen)?;
         let generation = case.generation + 1;
         let clock = self.duty_clock(rule, before, duty, &duty.owner, generation);

@@ -3,13 +3,14 @@
 //! Each report has a case of its own, with its own route, clocks and lead's acknowledgement, so that
 //! from the outside a joined one looks like any other. A link says that the lead works it through
 //! another: the main case. What is decided there is applied to the joined ones, as changes of their
-//! own and at a time of its own, by [`Rules::followed`]. A link has an effect only between cases with one lead and the same
-//! exclusions; while these differ, each case goes on by itself.
+//! own and at a time of its own, by [`Rules::followed`]; once for each, and not to one of which something
+//! else was proposed. A link has an effect only between cases with one lead and the same exclusions;
+//! while these differ, each case goes on by itself.
 
 use std::collections::BTreeSet;
 
 use api::{
-    event::DispositionKind,
+    event::{DispositionEffect, DispositionKind},
     routing::{CaseNote, CaseStep},
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
@@ -86,6 +87,9 @@ const OF_THE_MATTER: &[DispositionKind] = &[
     DispositionKind::OutsideAnyRemit,
 ];
 
+/// Effects for one reporter, and not for all.
+const OF_ONE_REPORTER: &[DispositionEffect] = &[DispositionEffect::MoneyReturned, DispositionEffect::MoneyStopped];
+
 /// The main case was decided. Only what the lead has acknowledged follows: until then, a new report
 /// shows its own way.
 pub(super) const FOLLOW: &Rule = &Rule {
@@ -128,16 +132,34 @@ impl Rules<'_> {
     fn decided_alike(&self, main: &Case, member: &Case, matter: &Matter) -> Option<(Transition, CaseNote)> {
         let decision = main.disposition.as_ref().filter(|_| main.state() == State::RESOLVED)?;
         let decided = decision.decided.as_ref()?;
-        let is_bound = member.course.withdrawal_requested || member.course.claimant.is_some();
+        // One that was decided by itself, or of which something was proposed, goes its own way; so does
+        // one whose reporter is to say something first.
+        let course = &member.course;
+        let is_bound = course.withdrawal_requested
+            || course.claimant.is_some()
+            || course.question.is_some()
+            || course.proposals > 0;
         if is_bound || !FOLLOW.allows(Part::Remit, member.state()) || !OF_THE_MATTER.contains(&decision.what.kind()) {
             return None;
         }
+        if decision.what.effects().any(|effect| OF_ONE_REPORTER.contains(&effect)) {
+            return None;
+        }
         check(&decision.what, member, matter).ok()?;
+        // What one reporter is told may be about that one.
+        let note = CaseNote {
+            reporter_text: String::new(),
+            ..decision.note.clone()
+        };
+        let mut member = member.clone();
+        member.course.proposals += 1;
+        let member = &member;
         let proposed = Disposition {
             by: member.owner()?.clone(),
             holder: member.owner()?.clone(),
             propose_time: self.now,
             decided: None,
+            note: note.clone(),
             ..decision.clone()
         };
         let before = Before {
@@ -146,10 +168,10 @@ impl Rules<'_> {
             by: None,
         };
         let case = self
-            .resolved(FOLLOW, before, proposed, decided.reviewer.as_deref())
+            .resolved_alike(FOLLOW, before, proposed, decided.reviewer.as_deref())
             .ok()?;
         let event = Event::Resolved(decision.what.clone());
-        Some((self.tidied(Transition { event, case }, matter), decision.note.clone()))
+        Some((self.tidied(Transition { event, case }, matter), note))
     }
 
     /// Its owner hands it on as it did the main case.

@@ -279,6 +279,7 @@ impl SqlStore {
                 handed,
             };
             done.push(link.case.to_string());
+            let owner = member.stored.case.owner().map(AgencyId::resource_name);
             let rules = self.rules(directory, at);
             let Some((transition, note)) = rules.followed(of, &member.stored.case, &member.matter) else {
                 continue;
@@ -286,7 +287,10 @@ impl SqlStore {
             // It is the lead's decision, and recorded as such. What it was made for is not told: who
             // sees the joined case need not see the other.
             let context = ChangeContext {
-                actor: link.actor.unwrap_or_else(ourselves),
+                actor: link
+                    .actor
+                    .filter(|actor| Some(actor.agency.as_str()) == owner.as_deref())
+                    .unwrap_or_else(ourselves),
                 note,
                 ..ChangeContext::by_time()
             };

@@ -53,6 +53,10 @@ const LINKS: Insert = Insert::into(
 /// joined to an earlier one: whoever knows both cannot tell.
 const MEAN_LAG: f64 = 180_000_000.0;
 
+/// The longest that a joined case waits for what was decided, in microseconds, however many there
+/// are before it: six hours.
+const LONGEST_WAIT: i64 = 6 * 3_600_000_000;
+
 /// A case that is about to be opened.
 pub(super) struct New {
     pub(super) id: Uuid,
@@ -302,20 +306,29 @@ pub(super) async fn wake(tx: &mut Tx, changed: &[Changed]) -> Result<(), Error> 
         if becomes(State::RESOLVED) || before.owner() != change.after.owner() {
             moved.push(change);
         }
-        if becomes(State::IN_PROGRESS) {
+        if becomes(State::IN_PROGRESS) && before.state() == State::ASSIGNED {
             taken.push((change.id.to_string(), change.delivery.change.head.time));
         }
     }
     let mains = mains(tx, &moved).await?;
     for change in moved.into_iter().filter(|change| mains.contains(&change.id)) {
-        let statement = "UPDATE case_links SET follow_time = $2 + total, actor = $3 FROM \
-                         (SELECT case_id AS joined, sum(lag) OVER (ORDER BY case_id) AS total FROM case_links \
+        let statement = "UPDATE case_links SET follow_time = $2 + CASE WHEN total < $4 THEN total ELSE $4 END, \
+                         actor = $3 FROM (SELECT case_id AS joined, sum(lag) OVER (ORDER BY case_id) AS total FROM case_links \
                          WHERE other = $1 AND kind = 'joined' AND end_time IS NULL) AS chain \
                          WHERE case_id = joined AND kind = 'joined'";
         let time = change.delivery.change.head.time;
-        let actor = change.actor.encode_to_vec();
-        tx.execute(statement, vec![change.id.into(), time.0.into(), actor.into()])
-            .await?;
+        // The commitment to the officer is of this case's record, and would link the others to it.
+        let actor = Actor {
+            officer_commitment: Default::default(),
+            ..change.actor.clone()
+        };
+        let values = vec![
+            change.id.into(),
+            time.0.into(),
+            actor.encode_to_vec().into(),
+            LONGEST_WAIT.into(),
+        ];
+        tx.execute(statement, values).await?;
     }
     if let Some(now) = taken.iter().map(|(_, now)| *now).max() {
         let taken: Vec<String> = taken.into_iter().map(|(case, _)| case).collect();
