@@ -146,11 +146,8 @@ impl Rules<'_> {
             return None;
         }
         check(&decision.what, member, matter).ok()?;
-        // What one reporter is told may be about that one.
-        let note = CaseNote {
-            reporter_text: String::new(),
-            ..decision.note.clone()
-        };
+        // With the same words: a case without them would show that it follows another.
+        let note = decision.note.clone();
         let mut member = member.clone();
         member.course.proposals += 1;
         let member = &member;
