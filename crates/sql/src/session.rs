@@ -72,6 +72,7 @@ pub(crate) async fn examine(connection: &mut PgConnection, access: Access) -> Re
                        current_setting('transaction_read_only') AS read_only, \
                        coalesce(current_setting('remit.session', true), '') AS mark, \
                        CASE WHEN EXISTS (SELECT FROM pg_proc WHERE proname = 'pg_logical_emit_message') \
+                       AND EXISTS (SELECT FROM pg_proc WHERE proname = 'pg_current_xact_id_if_assigned') \
                        THEN 'yes' ELSE 'no' END AS confirms";
     let row = sqlx::raw_sql(ASK).fetch_one(connection).await.map_err(|error| {
         // A standby on which every transaction is serializable refuses even the question.
@@ -89,7 +90,7 @@ pub(crate) async fn examine(connection: &mut PgConnection, access: Access) -> Re
     }
     Ok(Session {
         is_pooled: row.try_get::<&str, _>("mark")? != MARK.1,
-        // Relatives of PostgreSQL do without such a message.
+        // Relatives of PostgreSQL do without such a message, and those before 13 cannot ask for it so.
         confirms: access == Access::Write && row.try_get::<&str, _>("confirms")? == "yes",
     })
 }
