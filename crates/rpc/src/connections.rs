@@ -34,7 +34,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt as _};
 
-use crate::{Failure, Limits, frames::Frames, limits::Limit, metrics, paced::Streams};
+use crate::{Failure, Limits, frames::Frames, limits::Limit, metrics, paced::Streams, shares::network};
 
 /// The connections of a server.
 #[derive(Debug)]
@@ -53,11 +53,14 @@ struct Table {
     unknown: BTreeSet<u64>,
     peers: HashMap<IpAddr, Peer>,
     callers: HashMap<String, usize>,
+    /// Those that callers other than our own services call on.
+    called: usize,
 }
 
 #[derive(Debug, Default)]
 struct Peer {
     open: usize,
+    called: usize,
     unknown: BTreeSet<u64>,
 }
 
@@ -65,6 +68,7 @@ struct Peer {
 struct Entry {
     peer: IpAddr,
     caller: Option<String>,
+    is_service: bool,
     end: CancellationToken,
 }
 
@@ -72,8 +76,11 @@ impl Table {
     fn remove(&mut self, number: u64) -> Option<Entry> {
         let entry = self.open.remove(&number)?;
         self.unknown.remove(&number);
+        let called = usize::from(entry.caller.is_some() && !entry.is_service);
+        self.called -= called;
         if let Some(peer) = self.peers.get_mut(&entry.peer) {
             peer.open -= 1;
+            peer.called -= called;
             peer.unknown.remove(&number);
             if peer.open == 0 {
                 self.peers.remove(&entry.peer);
@@ -115,6 +122,7 @@ impl Connections {
     /// # Errors
     /// The limit, when there is no room, and none can be made.
     fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<Arc<Link>, Limit> {
+        let peer = network(peer);
         let mut table = self.table();
         let of_peer = table.peers.get(&peer);
         let leaves = match of_peer {
@@ -136,6 +144,7 @@ impl Connections {
         let entry = Entry {
             peer,
             caller: None,
+            is_service: false,
             end: end.clone(),
         };
         table.open.insert(number, entry);
@@ -151,6 +160,7 @@ impl Connections {
             caller: OnceLock::new(),
             begun: AtomicBool::new(false),
             running: AtomicUsize::new(0),
+            probes: AtomicUsize::new(0),
             quiet_since: Mutex::new(Instant::now()),
         }))
     }
@@ -169,11 +179,13 @@ pub(crate) struct Link {
     begun: AtomicBool,
     /// Calls whose answer has not ended.
     running: AtomicUsize,
+    /// Probes whose answer has not ended.
+    probes: AtomicUsize,
     quiet_since: Mutex<Instant>,
 }
 
 impl Link {
-    /// Where it comes from.
+    /// Where it comes from: the network.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer
     }
@@ -193,24 +205,51 @@ impl Link {
             unknown,
             peers,
             callers,
+            called,
         } = &mut *table;
         // It made room for another meanwhile, and ends.
         let entry = open.get_mut(&self.number).ok_or(Failure::Overloaded)?;
         if entry.caller.is_none() {
-            let others = callers.entry(system.to_owned()).or_default();
-            if *others >= connections.limits.connections_per_caller && !is_service {
-                metrics::limited(connections.service, Limit::ConnectionsPerCaller);
+            let limits = &connections.limits;
+            let others = callers.get(system).copied().unwrap_or_default();
+            let of_peer = peers.get(&entry.peer).map_or(0, |peer| peer.called);
+            // These make no room for others, so some are left to probes and our own services.
+            let over = match is_service {
+                true => None,
+                false if others >= limits.connections_per_caller => Some(Limit::ConnectionsPerCaller),
+                false if of_peer >= most(limits.connections_per_peer) => Some(Limit::ConnectionsPerPeer),
+                false if *called >= most(limits.connections) => Some(Limit::Connections),
+                false => None,
+            };
+            if let Some(limit) = over {
+                metrics::limited(connections.service, limit);
                 return Err(Failure::Overloaded);
             }
-            *others += 1;
+            *callers.entry(system.to_owned()).or_default() += 1;
+            *called += usize::from(!is_service);
             entry.caller = Some(system.to_owned());
+            entry.is_service = is_service;
             unknown.remove(&self.number);
             if let Some(peer) = peers.get_mut(&entry.peer) {
+                peer.called += usize::from(!is_service);
                 peer.unknown.remove(&self.number);
             }
         }
         let _ = self.caller.set(());
         Ok(())
+    }
+
+    /// A probe, as long as this is kept.
+    ///
+    /// # Errors
+    /// When too many wait on this connection. Those on others are no reason to refuse one.
+    pub(crate) fn probe(self: &Arc<Self>) -> Result<Probe, Failure> {
+        let more = |probes: usize| (probes < PROBES).then_some(probes + 1);
+        let taken = self.probes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        match taken {
+            Ok(_) => Ok(Probe(Arc::clone(self))),
+            Err(_) => Err(Failure::Overloaded),
+        }
     }
 
     /// A call runs on it as long as this is kept.
@@ -235,6 +274,24 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.connections.table().remove(self.number);
+    }
+}
+
+/// How many of so many connections callers other than our own services have.
+fn most(connections: usize) -> usize {
+    connections - connections / 4
+}
+
+/// Probes of one connection at once.
+const PROBES: usize = 4;
+
+/// A probe on a connection.
+#[derive(Debug)]
+pub(crate) struct Probe(Arc<Link>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.probes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -543,5 +600,52 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_leave_a_quarter_to_strangers_and_services() {
+        for (limits, limit) in [
+            (
+                Limits {
+                    connections: 8,
+                    ..Limits::default()
+                },
+                "in all",
+            ),
+            (
+                Limits {
+                    connections_per_peer: 8,
+                    ..Limits::default()
+                },
+                "of an address",
+            ),
+        ] {
+            let connections = Connections::new("test", limits);
+            let peer = IpAddr::from([192, 0, 2, 7]);
+            let mut kept = Vec::new();
+            let mut refused = 0;
+            for number in 0..8 {
+                let link = connections.enter(peer).unwrap();
+                refused += usize::from(link.called_by(&format!("desk-{number}"), false).is_err());
+                kept.push(link);
+            }
+            assert_eq!(refused, 2, "{limit}");
+            // A stranger finds room, and so do services, each in the place of a stranger.
+            kept.push(connections.enter(peer).unwrap());
+            for _ in 0..2 {
+                let link = connections.enter(peer).unwrap();
+                link.called_by("routing", true).unwrap();
+                kept.push(link);
+            }
+            assert_eq!(connections.open(), 8, "{limit}");
+            drop(kept);
+            let table = connections.table();
+            assert_eq!((table.called, table.peers.len(), table.callers.len()), (0, 0, 0));
+        }
     }
 }

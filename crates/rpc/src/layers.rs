@@ -28,7 +28,7 @@ use tracing::Instrument as _;
 use crate::{
     Authenticate, DOMAIN, Failure, Identity, Limits, Role,
     access::{self, Method, Methods},
-    connections::Link,
+    connections::{Link, Probe},
     failure::{self, Violation},
     metadata,
     metrics::{self, Call},
@@ -105,7 +105,7 @@ where
         let busy = link.as_ref().map(Link::busy);
         let admitted = readable(&request)
             .and_then(|()| uncompressed(&request))
-            .and_then(|()| self.gate.share(method, link.as_deref(), &mut request))
+            .and_then(|()| self.gate.share(method, link.as_ref(), &mut request))
             .and_then(|share| Ok((share, deadline(limits, method, &request)?)));
         let service = self.gate.service;
         let answer = match admitted {
@@ -123,8 +123,10 @@ where
                     refusals.note(method, &response, token.as_ref());
                     let pace = (limits.stall, limits.bytes_per_second);
                     let (open, permit) = share.open(limits, lease);
-                    let response = measure(measured, response);
-                    Ok(response.map(|body| Body::new(Leaving::new(body, pace, service, open, (permit, busy)))))
+                    let held = (permit, busy);
+                    let response = response.map(|body| Body::new(Leaving::new(body, pace, service, open, held)));
+                    // Outside, so that what a limit ends is measured as it ended.
+                    Ok(measure(measured, response))
                 }
                 .boxed()
             }
@@ -302,11 +304,22 @@ fn refuse_compressed(encoding: &str) -> Response {
     response
 }
 
+/// The place that a request has until its answer has ended.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// Of its caller's share.
+    Share(#[expect(dead_code, reason = "kept to be dropped")] Permit),
+    /// Of its connection's probes.
+    Probe(#[expect(dead_code, reason = "kept to be dropped")] Option<Probe>),
+}
+
 /// What a request has of its caller's share.
 struct Share {
     account: Account,
-    /// None for those that are answered at once: probes, and callers without a token.
-    permit: Option<Permit>,
+    /// None for callers without a token, who are refused at once.
+    permit: Option<Held>,
+    /// Whether it is a probe, whose body is a few bytes.
+    is_probe: bool,
     /// Whether there is a stream in either direction.
     is_stream: bool,
     /// Whether the caller sends one.
@@ -318,16 +331,21 @@ struct Share {
 
 impl Gate {
     /// Refuses at once what would have to wait: a queue that grows helps nobody.
-    fn share(&self, method: Option<&Method>, link: Option<&Link>, request: &mut Request) -> Result<Share, Rejection> {
+    fn share(
+        &self,
+        method: Option<&Method>,
+        link: Option<&Arc<Link>>,
+        request: &mut Request,
+    ) -> Result<Share, Rejection> {
         let refused = |failure| Rejection::Refused(failure, "too many requests at once; try again");
-        let peer = link.map(Link::peer);
+        let peer = link.map(|link| link.peer());
         let is_grpc = is_grpc(request);
         let is_public = method.is_some_and(Method::is_public);
         let path = request.uri().path();
         let is_stream = is_grpc && (access::is_stream(path) || is_public);
-        // A probe that is refused for load would have a healthy process restarted, and its load
-        // fall on the others.
-        let is_probe = path == "/grpc.health.v1.Health/Check";
+        // A probe that is refused for the load of others would have a healthy process restarted, and
+        // its load fall on the rest. So it takes nothing that others take.
+        let is_probe = is_grpc && path == "/grpc.health.v1.Health/Check";
         let takes_stream = is_grpc && (access::takes_stream(path) || (is_public && !is_probe));
         let is_paced = !takes_stream || method.is_some_and(|method| method.is_upload);
         let caller = match is_grpc && !is_public {
@@ -342,9 +360,10 @@ impl Gate {
         // Without a token it is refused before its body is read.
         let is_refused = is_grpc && !is_public && caller.is_none();
         let permit = match is_stream {
-            _ if is_probe || is_refused => None,
-            true => Some(account.permit(What::Streams).map_err(refused)?),
-            false => Some(account.permit(What::Calls).map_err(refused)?),
+            _ if is_probe => Some(Held::Probe(link.map(Link::probe).transpose().map_err(refused)?)),
+            _ if is_refused => None,
+            true => Some(Held::Share(account.permit(What::Streams).map_err(refused)?)),
+            false => Some(Held::Share(account.permit(What::Calls).map_err(refused)?)),
         };
         let is_service = caller.as_ref().is_some_and(|caller| caller.role == Role::Service);
         if is_grpc && !is_public {
@@ -353,6 +372,7 @@ impl Gate {
         Ok(Share {
             account,
             permit,
+            is_probe,
             is_stream: is_stream && !is_probe,
             takes_stream,
             is_paced,
@@ -364,6 +384,9 @@ impl Gate {
 impl Share {
     /// The request with a body that is paid for.
     fn paced(&self, limits: Limits, lease: &Arc<Lease>, request: Request) -> Request {
+        if self.is_probe {
+            return request.map(|body| Body::new(Arriving::probe(body, limits, self.account.service())));
+        }
         let wait = self.is_paced.then_some((limits.body_wait, limits.bytes_per_second));
         let service = self.account.service();
         let is_stream = self.takes_stream;
@@ -371,7 +394,7 @@ impl Share {
     }
 
     /// What is kept until the answer has ended.
-    fn open(self, limits: Limits, purse: Arc<Lease>) -> (Option<Open>, Option<Permit>) {
+    fn open(self, limits: Limits, purse: Arc<Lease>) -> (Option<Open>, Option<Held>) {
         let open = self.is_stream.then(|| Open {
             purse,
             unread: self.account.lease(),

@@ -179,8 +179,8 @@ const fn row(
 /// All limits of a server, from the first byte of a connection to the last of a stream.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
-    row("limits.connections", "connections", "of a server; fewer where the process may open fewer files. The oldest that nobody has called on with a token makes room", LIMITED, CLOSED),
-    row("limits.connections_per_peer", "connections", "from one address; makes room likewise", LIMITED, CLOSED),
+    row("limits.connections", "connections", "of a server; fewer where the process may open fewer files. The oldest that nobody has called on with a token makes room; callers other than Remit's own services call on three quarters at most", LIMITED, CLOSED),
+    row("limits.connections_per_peer", "connections", "from one address, which of IPv6 is a network of 64 bits; likewise", LIMITED, CLOSED),
     row("limits.connections_per_caller", "connections", "that one caller calls on; at most a quarter of all", LIMITED, OVERLOADED),
     row("limits.handshake_ms", "ms", "to the first bytes that say what a peer speaks", LIMITED, CLOSED),
     row("limits.connection_idle_ms", "ms", "without a call", "`remit.rpc.connections`", "the connection is closed in order (GOAWAY)"),

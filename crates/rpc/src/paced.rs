@@ -20,11 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use crate::{
-    Failure,
-    connections::Busy,
-    limits::Limit,
-    metrics,
-    shares::{Lease, Permit},
+    Failure, Limits, connections::Busy, failure::Violation, layers::Held, limits::Limit, metrics, shares::Lease,
 };
 
 /// How long somebody is still waited for.
@@ -45,8 +41,8 @@ impl Patience {
     }
 
     fn worth(&self, bytes: usize) -> Duration {
-        let milliseconds = (bytes as u64).saturating_mul(1_000) / u64::from(self.bytes_per_second.max(1));
-        Duration::from_millis(milliseconds)
+        let nanoseconds = (bytes as u128).saturating_mul(1_000_000_000) / u128::from(self.bytes_per_second.max(1));
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
     /// Somebody was waited for, and bytes came, or went.
@@ -102,10 +98,43 @@ impl Messages {
     }
 }
 
+/// Bytes that a probe may send: the name of a service.
+const PROBE: usize = 1 << 10;
+/// How long a probe's body is waited for.
+const PROBE_WAIT: Duration = Duration::from_secs(2);
+
+/// What pays for the bytes of a body.
+enum Pays {
+    Lease(Arc<Lease>),
+    /// Nobody: they are a probe's, which has so many left.
+    Nobody(usize),
+}
+
+impl Pays {
+    fn more(&mut self, bytes: usize) -> Result<(), Failure> {
+        match self {
+            Self::Lease(lease) => lease.more(bytes),
+            Self::Nobody(left) => {
+                *left = left.checked_sub(bytes).ok_or_else(|| {
+                    let text = format!("a health check of more than {PROBE} bytes; send the name of a service");
+                    Failure::InvalidInput(vec![Violation::new("service", text)])
+                })?;
+                Ok(())
+            }
+        }
+    }
+
+    fn keep(&self, bytes: usize) {
+        if let Self::Lease(lease) = self {
+            lease.keep(bytes);
+        }
+    }
+}
+
 /// The body of a request.
 pub(crate) struct Arriving {
     body: Body,
-    lease: Arc<Lease>,
+    pays: Pays,
     service: &'static str,
     /// `None` for streams on which a sender may be silent.
     patience: Option<Patience>,
@@ -127,11 +156,25 @@ impl Arriving {
     ) -> Self {
         Self {
             body,
-            lease,
+            pays: Pays::Lease(lease),
             service,
             patience: wait.map(|(most, rate)| Patience::new(most, rate)),
             waiting: None,
             messages: is_stream.then(Messages::default),
+            is_over: false,
+        }
+    }
+
+    /// The body of a probe, which takes no share that others could have taken.
+    pub(crate) fn probe(body: Body, limits: Limits, service: &'static str) -> Self {
+        let wait = limits.body_wait.min(PROBE_WAIT);
+        Self {
+            body,
+            pays: Pays::Nobody(PROBE),
+            service,
+            patience: Some(Patience::new(wait, limits.bytes_per_second)),
+            waiting: None,
+            messages: None,
             is_over: false,
         }
     }
@@ -155,7 +198,7 @@ impl http_body::Body for Arriving {
             return Poll::Ready(None);
         }
         if let Some(kept) = this.messages.as_mut().and_then(Messages::kept) {
-            this.lease.keep(kept);
+            this.pays.keep(kept);
         }
         let frame = match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(frame) => frame,
@@ -188,7 +231,7 @@ impl http_body::Body for Arriving {
             if let Some(messages) = &mut this.messages {
                 messages.came(data);
             }
-            if let Err(failure) = this.lease.more(data.len()) {
+            if let Err(failure) = this.pays.more(data.len()) {
                 return this.end(failure);
             }
         }
@@ -219,7 +262,7 @@ pub(crate) struct Leaving {
     /// For streams: what is read of the request, and what is written.
     stream: Option<Open>,
     service: &'static str,
-    _held: (Option<Permit>, Option<Busy>),
+    _held: (Option<Held>, Option<Busy>),
 }
 
 /// A stream of answers.
@@ -238,7 +281,7 @@ impl Leaving {
         (stall, bytes_per_second): (Duration, u32),
         service: &'static str,
         stream: Option<Open>,
-        held: (Option<Permit>, Option<Busy>),
+        held: (Option<Held>, Option<Busy>),
     ) -> Self {
         Self {
             body,
@@ -471,6 +514,15 @@ mod tests {
             assert!(took <= limits.body_wait * 2, "{took:?}");
             assert_eq!(shares.taken(What::Bytes), 0);
         }
+    }
+
+    #[test]
+    fn every_byte_earns_its_time() {
+        let patience = Patience::new(Duration::from_secs(10), 1 << 20);
+        assert_eq!(patience.worth(1), Duration::from_nanos(953));
+        assert_eq!(patience.worth(1 << 20), Duration::from_secs(1));
+        let slowest = Patience::new(Duration::from_secs(10), 0);
+        assert_eq!(slowest.worth(usize::MAX), Duration::from_nanos(u64::MAX));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -63,6 +63,15 @@ struct Lane {
     used: Used,
     of_one: [usize; 3],
     of_all: [usize; 3],
+}
+
+/// Whom an address stands for: whoever has one address of IPv6 has the 2⁶⁴ of its network, and an
+/// address of IPv4 is the same however it is written.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
+    }
 }
 
 /// Locks of the table of callers.
@@ -122,7 +131,7 @@ impl Shares {
             // No system's name begins with a space.
             None => (
                 &self.strangers,
-                self.used(&peer.map_or_else(|| " ".to_owned(), |peer| format!(" {peer}"))),
+                self.used(&peer.map_or_else(|| " ".to_owned(), |peer| format!(" {}", network(peer)))),
             ),
         };
         Account {
@@ -364,6 +373,26 @@ mod tests {
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert_eq!(refused.get_details_error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
         assert!(refused.get_details_retry_info().is_none());
+    }
+
+    #[test]
+    fn strangers_are_told_apart_by_their_network() {
+        for (address, expected) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::"),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(network(address).to_string(), expected, "{address}");
+        }
+        let shares = shares();
+        let taken = (0..100_u16).filter_map(|number| {
+            let address = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 0, 0, 0, number);
+            shares.of(None, Some(address.into())).permit(What::Calls).ok()
+        });
+        assert_eq!(taken.collect::<Vec<_>>().len(), 1, "a sixteenth of ten");
     }
 
     #[test]

@@ -219,19 +219,23 @@ async fn dripping_senders_and_readers_of_nothing_are_cut() {
     };
     let served = serve(limits).await;
     let dripping = (0..8).map(|_| {
-        let drops = stream::unfold((), |()| async {
+        // A thousand bytes are announced, one by one.
+        let drops = stream::unfold(0, |sent| async move {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            let drop = http_body::Frame::data(Bytes::from_static(&[0]));
-            Some((Ok::<_, Status>(drop), ()))
+            let byte = [0, 0, 0, 3, 232].get(sent).copied().unwrap_or(7);
+            let drop = http_body::Frame::data(Bytes::from(vec![byte]));
+            Some((Ok::<_, Status>(drop), sent + 1))
         });
         let request = request(&served, APPEND_CHANGES, Body::new(StreamBody::new(drops)));
         let channel = served.channel("a");
         async move { status(channel.oneshot(request).await.unwrap()).await }
     });
+    let begun = Instant::now();
     for answer in join_all(dripping).await {
-        // Seven zeros are an empty message, and the rest is one byte too many.
-        assert_ne!(answer.code(), Code::Ok, "{answer:?}");
+        assert_eq!(answer.code(), Code::DeadlineExceeded, "{answer:?}");
+        assert_eq!(reason(&answer), "DEADLINE_EXCEEDED");
     }
+    assert!(begun.elapsed() < limits.deadline / 2, "{:?}", begun.elapsed());
     served.call("a").await.unwrap();
 
     served.gate.add_permits(1_000);
@@ -248,6 +252,54 @@ async fn dripping_senders_and_readers_of_nothing_are_cut() {
         reset += 1;
     }
     served.call("a").await.unwrap();
+}
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+
+/// Whatever strangers have taken, and however many probes wait on other connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_are_answered_whatever_others_have_taken() {
+    let served = serve(Limits {
+        // A stranger's share is one byte.
+        in_flight_bytes: 16,
+        concurrency: 16,
+        ..Limits::default()
+    })
+    .await;
+    let probe = async || {
+        let request = request(&served, CHECK, Body::new(Full::new(framed(&[]))));
+        status(served.channel("b").oneshot(request).await.unwrap()).await
+    };
+    let mut raw = Raw::open(served.address, 65_535).await;
+    for number in 0..255 {
+        raw.call(2 * number + 1, CHECK, &token("a")).await;
+    }
+    assert_eq!(probe().await.code(), Code::Ok);
+    // Those beyond the fourth are refused, and the others are not waited for.
+    for _ in 0..255 {
+        raw.first(&[raw::HEADERS]).await.expect("each is answered");
+    }
+    let long = request(&served, CHECK, Body::new(Full::new(framed(&[0; 2_000]))));
+    let long = status(served.channel("b").oneshot(long).await.unwrap()).await;
+    assert_eq!(reason(&long), "INVALID_INPUT", "{long:?}");
+
+    let channel = served.channel("b");
+    let silent = (0..8).map(|_| {
+        let request = request(
+            &served,
+            CHECK,
+            Body::new(StreamBody::new(stream::pending::<
+                Result<http_body::Frame<Bytes>, Status>,
+            >())),
+        );
+        let channel = channel.clone();
+        async move { reason(&status(channel.oneshot(request).await.unwrap()).await) }
+    });
+    let mut reasons = join_all(silent).await;
+    reasons.sort();
+    let (late, refused) = reasons.split_at(4);
+    assert!(late.iter().all(|reason| reason == "DEADLINE_EXCEEDED"), "{reasons:?}");
+    assert!(refused.iter().all(|reason| reason == "OVERLOADED"), "{reasons:?}");
 }
 
 /// Frames that carry nothing end their connection, and nobody else's.
