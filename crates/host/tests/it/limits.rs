@@ -13,7 +13,7 @@ configuration (`remit config show`), and none can be switched off.
 
 A caller is a system, whatever token, connection or officer it calls with. Three lanes do not meet: callers with a token, who share what the table says; Remit's own
 services, who have as much again for them alone, and four times the bytes; and callers without a token (streams of health, reflection, public files), who are told apart by their address and
-have a quarter together and a sixteenth each. A health check is answered whatever runs. What is refused with `OVERLOADED` has done nothing, says when to try again,
+have a quarter together and a sixteenth each. A health check is answered whatever runs: it takes nothing of these, has a body of 1 KiB at most, and only four wait on one connection. What is refused with `OVERLOADED` has done nothing, says when to try again,
 and is refused before its body is read, or in the middle of it; it is safe to repeat.
 
 Connections are shared by the servers of a process: from the files that it may open (`ulimit -n`) 256 are kept back for databases, evidence and its own calls, and the
@@ -60,7 +60,7 @@ const EVIDENCE: &[Row] = &[
     evidence(
         "evidence.unattached_bytes_per_caller",
         "bytes",
-        "of one caller's files that no report names yet; they expire after a day. Uploads that run are not counted",
+        "of one caller's files that no report names yet, each counted as 64 KiB at least; they expire after a day. Uploads that run are not counted",
         "`STORAGE_FULL`, with a time to wait",
     ),
     evidence(

@@ -292,7 +292,8 @@ async fn p1_of_an_upload_that_breaks_off_or_stands_still_nothing_is_kept() {
 
 async fn files_without_a_report_have_a_quota_for_each_caller(backend: Backend) {
     let site = Site::new(Limits {
-        unattached_bytes_per_caller: 5,
+        // The first counts as 64 KiB.
+        unattached_bytes_per_caller: (64 << 10) + 2,
         ..Limits::default()
     });
     let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
@@ -303,7 +304,11 @@ async fn files_without_a_report_have_a_quota_for_each_caller(backend: Backend) {
         (refused.code(), reason(&refused).as_str()),
         (Code::ResourceExhausted, "STORAGE_FULL")
     );
-    assert!(refused.message().contains("quota of 5 bytes"), "{}", refused.message());
+    assert!(
+        refused.message().contains("quota of 65538 bytes"),
+        "{}",
+        refused.message()
+    );
     assert_eq!(site.files().len(), 1, "nothing is kept of it");
     // It is nobody else's.
     upload("platform").await.unwrap();

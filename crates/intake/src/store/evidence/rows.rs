@@ -524,8 +524,9 @@ impl EvidenceStore for SqlStore {
     }
 
     async fn unattached_bytes(&self, system: &str) -> Result<u64, Error> {
-        // Of a day's uploads at most.
-        let sum = "SELECT CAST(coalesce(sum(size), 0) AS BIGINT) AS bytes FROM evidence \
+        // Of a day's uploads at most. A file costs a row and a place in the folder however short it is.
+        let sum = "SELECT CAST(coalesce(sum(CASE WHEN size < 65536 THEN 65536 ELSE size END), 0) AS BIGINT) AS bytes \
+                   FROM evidence \
                    WHERE state = 'UPLOADED' AND caller = $1";
         let row = self.db.fetch_optional(sum, vec![system.into()]).await?;
         row.map_or(Ok(0), |row| row.count("bytes", "count"))
