@@ -1,6 +1,7 @@
 //! Use cases of the directory: apply, download, list, locate. No transport.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -44,10 +45,30 @@ pub(crate) struct Service {
     pub(crate) former: Former,
 }
 
-/// The directory of before that was read last, while somebody reads it. Held while one is loaded:
-/// each takes as much memory as the one in force.
+/// The directories of before that somebody reads. Locked while one is loaded: each takes as much
+/// memory as the one in force.
 #[derive(Clone, Default)]
-pub(crate) struct Former(Arc<Mutex<Option<(Bytes32, Weak<Directory>)>>>);
+pub(crate) struct Former(Arc<Mutex<Read<Directory>>>);
+
+/// What is read now, each once, however many read it.
+struct Read<T>(HashMap<Bytes32, Weak<T>>);
+
+impl<T> Default for Read<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T> Read<T> {
+    fn get(&self, digest: &Bytes32) -> Option<Arc<T>> {
+        self.0.get(digest).and_then(Weak::upgrade)
+    }
+
+    fn add(&mut self, digest: Bytes32, read: &Arc<T>) {
+        self.0.retain(|_, read| read.strong_count() > 0);
+        self.0.insert(digest, Arc::downgrade(read));
+    }
+}
 
 /// A file of a directory, of which all who read it share the bytes.
 fn shared(directory: &Arc<Directory>, territories: bool) -> Bytes {
@@ -244,16 +265,13 @@ impl Service {
 
     /// A directory of before.
     async fn former(&self, digest: Bytes32) -> Result<Arc<Directory>, Failure> {
-        let mut last = self.former.0.lock().await;
-        if let Some((is, directory)) = &*last
-            && *is == digest
-            && let Some(directory) = directory.upgrade()
-        {
+        let mut read = self.former.0.lock().await;
+        if let Some(directory) = read.get(&digest) {
             return Ok(directory);
         }
         let directory = self.versions.directory(&digest).await?;
         let directory = Arc::new(directory.ok_or(Failure::NotFound { what: "directory" })?);
-        *last = Some((digest, Arc::downgrade(&directory)));
+        read.add(digest, &directory);
         Ok(directory)
     }
 
@@ -507,6 +525,25 @@ fn etag(field: &str, text: &str) -> Result<Option<Bytes32>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Readers of several versions by turns share a copy of each, and nothing is kept of what nobody
+    /// reads.
+    #[test]
+    fn each_version_that_is_read_is_there_once() {
+        let mut read = Read::default();
+        let (first, second) = (Arc::new(1), Arc::new(2));
+        read.add([1; 32].into(), &first);
+        read.add([2; 32].into(), &second);
+        for _ in 0..2 {
+            assert!(Arc::ptr_eq(&read.get(&[1; 32].into()).unwrap(), &first));
+            assert!(Arc::ptr_eq(&read.get(&[2; 32].into()).unwrap(), &second));
+        }
+        drop(first);
+        assert!(read.get(&[1; 32].into()).is_none());
+        let third = Arc::new(3);
+        read.add([3; 32].into(), &third);
+        assert_eq!(read.0.len(), 2);
+    }
 
     /// Thousands of readers hold one copy.
     #[test]
