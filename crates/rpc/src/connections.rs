@@ -34,7 +34,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt as _};
 
-use crate::{Failure, Limits, frames::Frames, limits::Limit, metrics, paced::Streams, shares::network};
+use crate::{
+    Failure, Limits,
+    frames::Frames,
+    limits::Limit,
+    metrics,
+    paced::{PART, Streams},
+    shares::network,
+};
 
 /// The connections of a server.
 #[derive(Debug)]
@@ -185,6 +192,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Ends it, with all that runs on it.
+    pub(crate) fn end(&self) {
+        self.end.cancel();
+    }
+
     /// Where it comes from: the network.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer
@@ -298,6 +310,13 @@ impl Drop for Probe {
 /// A call that runs on a connection.
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Link>);
+
+impl Busy {
+    /// The connection.
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -430,6 +449,8 @@ fn builder(service: &'static str, limits: Limits, http1: bool) -> auto::Builder<
         // What came and was not asked for yet is in nobody's account.
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW)
+        // What went and was not taken yet: a part of an answer.
+        .max_send_buf_size(PART)
         // Detects peers that disappeared.
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
@@ -606,6 +627,35 @@ impl AsyncWrite for Io {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// HTTP/1 writes a part before it asks for the next.
+    #[tokio::test]
+    async fn large_files_are_read_whole_over_http_1() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let limits = Limits::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = axum::Router::new().fallback(async move || {
+            let pace = (limits.stall, limits.bytes_per_second);
+            let body = Body::from(vec![7; 1 << 20]);
+            Response::new(Body::new(crate::paced::Leaving::new(
+                body,
+                pace,
+                "test",
+                None,
+                (None, None),
+            )))
+        });
+        let shutdown = CancellationToken::new();
+        let connections = Connections::new("test", limits);
+        tokio::spawn(serve(listener, connections, true, router, shutdown, Duration::ZERO));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let get = b"GET / HTTP/1.1\r\nhost: log\r\nconnection: close\r\n\r\n";
+        stream.write_all(get).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(&vec![7; 1 << 20]), "{}", answer.len());
+    }
 
     #[test]
     fn callers_leave_a_quarter_to_strangers_and_services() {

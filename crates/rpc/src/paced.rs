@@ -6,7 +6,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,13 +14,20 @@ use std::{
 use api::cost::{PURSE, Purse};
 use axum::body::Body;
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use crate::{
-    Failure, Limits, connections::Busy, failure::Violation, layers::Held, limits::Limit, metrics, shares::Lease,
+    Failure, Limits,
+    connections::{Busy, Link},
+    failure::Violation,
+    layers::Held,
+    limits::Limit,
+    metrics,
+    shares::Lease,
 };
 
 /// How long somebody is still waited for.
@@ -248,22 +255,25 @@ impl http_body::Body for Arriving {
 }
 
 /// Bytes that are handed over at once. What was handed over is out of our hands until the peer
-/// takes it.
-const PART: usize = 64 << 10;
+/// takes it: HTTP/2 keeps it for as long as the peer's window is small.
+pub(crate) const PART: usize = 64 << 10;
 
 /// The body of an answer: a call is over, and its permit returned, when this is.
 pub(crate) struct Leaving {
     body: Body,
     rest: Option<Bytes>,
     patience: Patience,
-    /// When bytes were handed over that the reader may not have taken, and how many.
+    /// Since when the reader is waited for, and how many bytes it had not taken then.
     handed: Option<(Instant, usize)>,
-    stall: Option<Arc<Stall>>,
+    stall: Arc<Stall>,
     /// For streams: what is read of the request, and what is written.
     stream: Option<Open>,
     service: &'static str,
-    _held: (Option<Held>, Option<Busy>),
+    held: Kept,
 }
+
+/// What is kept until the last byte of an answer is taken.
+type Kept = Arc<(Option<Held>, Option<Busy>)>;
 
 /// A stream of answers.
 pub(crate) struct Open {
@@ -283,15 +293,20 @@ impl Leaving {
         stream: Option<Open>,
         held: (Option<Held>, Option<Busy>),
     ) -> Self {
+        let on = STALL.try_with(Arc::clone).unwrap_or_default();
+        if let Some(busy) = &held.1 {
+            // An answer has one task, which is asked for no other.
+            let _ = on.link.set(Arc::downgrade(busy.link()));
+        }
         Self {
             body,
             rest: None,
             patience: Patience::new(stall, bytes_per_second),
             handed: None,
-            stall: STALL.try_with(Arc::clone).ok(),
+            stall: on,
             stream,
             service,
-            _held: held,
+            held: Arc::new(held),
         }
     }
 
@@ -310,12 +325,48 @@ impl Leaving {
         {
             return self.last(failure);
         }
-        let now = Instant::now();
-        self.handed = Some((now, part.len()));
-        if let Some(stall) = &self.stall {
-            stall.wait(Some(now + self.patience.left + self.patience.worth(part.len())));
+        if part.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(part))));
         }
-        Poll::Ready(Some(Ok(Frame::data(part))))
+        let untaken = self.stall.hand(part.len());
+        let since = self.handed.map_or_else(Instant::now, |(since, _)| since);
+        self.wait(since, untaken);
+        let part = Part {
+            bytes: part,
+            stall: Arc::clone(&self.stall),
+            _unread: self.stream.as_ref().map(|open| Arc::clone(&open.unread)),
+            _held: Arc::clone(&self.held),
+        };
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(part)))))
+    }
+
+    /// Waits for the reader to take so many bytes.
+    fn wait(&mut self, since: Instant, untaken: usize) {
+        self.handed = Some((since, untaken));
+        let until = since + self.patience.left + self.patience.worth(untaken);
+        self.stall.wait(Some(until));
+    }
+
+    /// Sees what the reader took. Returns what it did not.
+    fn look(&mut self) -> usize {
+        let untaken = self.stall.untaken();
+        let Some((since, handed)) = self.handed else {
+            return untaken;
+        };
+        if untaken < handed {
+            self.patience.after(since.elapsed(), handed - untaken);
+            if let Some(open) = &self.stream {
+                open.unread.keep(untaken);
+            }
+            match untaken {
+                0 => {
+                    self.handed = None;
+                    self.stall.wait(None);
+                }
+                _ => self.wait(Instant::now(), untaken),
+            }
+        }
+        untaken
     }
 
     /// Ends a stream with a failure.
@@ -338,15 +389,10 @@ impl http_body::Body for Leaving {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        // Asked for more, so what was handed over is taken.
-        if let Some((since, bytes)) = this.handed.take() {
-            this.patience.after(since.elapsed(), bytes);
-            if let Some(stall) = &this.stall {
-                stall.wait(None);
-            }
-            if let Some(open) = &this.stream {
-                open.unread.settle();
-            }
+        this.stall.waker.register(context.waker());
+        // Asked for more, which does not mean that what was handed over is taken.
+        if this.look() >= PART {
+            return Poll::Pending;
         }
         if let Some(rest) = this.rest.take() {
             return this.hand(rest);
@@ -354,7 +400,9 @@ impl http_body::Body for Leaving {
         if let Some(until) = this.stream.as_mut().and_then(|open| open.until.as_mut())
             && until.as_mut().poll(context).is_ready()
         {
-            this.stream = None;
+            if let Some(open) = &mut this.stream {
+                open.until = None;
+            }
             metrics::limited(this.service, Limit::StreamAge);
             return this.last(Failure::StreamEnded);
         }
@@ -393,17 +441,62 @@ tokio::task_local! {
     static STALL: Arc<Stall>;
 }
 
-/// Until when a reader may take nothing; `None` while it has all that there is.
+/// A part that was handed over, until HTTP/2 has written it or dropped it with its stream.
+struct Part {
+    bytes: Bytes,
+    stall: Arc<Stall>,
+    _unread: Option<Arc<Lease>>,
+    _held: Kept,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.stall.take(self.bytes.len());
+    }
+}
+
+/// What a reader has not taken of an answer.
 #[derive(Debug, Default)]
-struct Stall(Mutex<Option<Instant>>);
+struct Stall {
+    /// Until when it may take nothing, and how many bytes it has not taken; `None` while it has all
+    /// that there is.
+    state: Mutex<(Option<Instant>, usize)>,
+    waker: AtomicWaker,
+    link: OnceLock<Weak<Link>>,
+}
 
 impl Stall {
+    fn state(&self) -> std::sync::MutexGuard<'_, (Option<Instant>, usize)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn wait(&self, until: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        self.state().0 = until;
     }
 
     fn until(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state().0
+    }
+
+    fn untaken(&self) -> usize {
+        self.state().1
+    }
+
+    fn hand(&self, bytes: usize) -> usize {
+        let mut state = self.state();
+        state.1 += bytes;
+        state.1
+    }
+
+    fn take(&self, bytes: usize) {
+        self.state().1 -= bytes;
+        self.waker.wake();
     }
 }
 
@@ -417,9 +510,15 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
         tokio::spawn(STALL.scope(Arc::clone(&stall), async move {
             let mut serving = std::pin::pin!(serving);
             let mut timer: Option<Pin<Box<Sleep>>> = None;
+            let mut is_served = false;
             std::future::poll_fn(|context| {
-                if serving.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(());
+                is_served = is_served || serving.as_mut().poll(context).is_ready();
+                if is_served {
+                    // The last bytes are with HTTP/2, and nobody else sees whether they are taken.
+                    stall.waker.register(context.waker());
+                    if stall.untaken() == 0 {
+                        return Poll::Ready(());
+                    }
                 }
                 let Some(until) = stall.until() else {
                     timer = None;
@@ -435,8 +534,11 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
                 if timer.as_mut().poll(context).is_pending() {
                     return Poll::Pending;
                 }
-                // Dropped, the stream is reset.
+                // Dropped, the stream is reset. One that is out of our hands ends with its connection.
                 metrics::limited(service, Limit::Stall);
+                if is_served && let Some(link) = stall.link.get().and_then(Weak::upgrade) {
+                    link.end();
+                }
                 Poll::Ready(())
             })
             .await;

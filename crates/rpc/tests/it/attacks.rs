@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     fixture::{APPEND_BATCHES, APPEND_CHANGES, Served, serve, token},
-    raw::{self, GO_AWAY, PING, PRIORITY, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE},
+    raw::{self, DATA, GO_AWAY, PING, PRIORITY, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE},
 };
 
 /// Whether an attack that began then goes on; it is never cut short of one round.
@@ -252,6 +252,36 @@ async fn dripping_senders_and_readers_of_nothing_are_cut() {
         reset += 1;
     }
     served.call("a").await.unwrap();
+}
+
+/// Readers with a window of one byte, whose answers HTTP/2 has whole and cannot send.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_of_one_byte_keep_their_share_until_their_connection_ends() {
+    let served = serve(Limits {
+        stall: Duration::from_secs(3),
+        concurrency_per_caller: 8,
+        ..Limits::default()
+    })
+    .await;
+    served.gate.add_permits(1_000);
+    let mut raw = Raw::open(served.address, 1).await;
+    for number in 0..8 {
+        let stream = 2 * number + 1;
+        raw.call(stream, APPEND_CHANGES, &token("a")).await;
+        raw.body(stream, &[], true).await;
+    }
+    // A byte of each has come, and its end is all that is missing.
+    for _ in 0..8 {
+        raw.first(&[DATA]).await.expect("its first byte");
+    }
+    for _ in 0..10 {
+        assert_eq!(reason(&served.call("a").await.unwrap_err()), "OVERLOADED");
+    }
+    is_served(&served, "b").await;
+    assert!(raw.first(&[RST_STREAM]).await.is_none(), "the connection ends");
+    while served.call("a").await.is_err() {
+        tokio::task::yield_now().await;
+    }
 }
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
