@@ -423,7 +423,9 @@ mod tests {
 
     #[test]
     fn spellings_of_one_subject_have_one_key_and_others_have_others() {
-        use SubjectKind::{Account, App, BankAccount, Domain, IpAddress, Organisation, Phone, Url, Wallet};
+        use SubjectKind::{
+            Account, App, BankAccount, Domain, IpAddress, Organisation, Phone, ServiceNumber, SmsSender, Url, Wallet,
+        };
         let key_of = |kind, value: &str, platform: &str| key(&of(kind, value, platform));
         for (kind, one, other, are_one) in [
             (
@@ -439,10 +441,24 @@ mod tests {
             (Url, "http://203.0.113.7/a", "https://203.0.113.7/a", true),
             (Domain, "例子。中国", "xn--fsqu00a.xn--fiqs8s", true),
             (App, "CN.Example.Ｌｏａｎ", "cn.example.loan", true),
-            (Organisation, "示例\u{200b}公司", "示例公司", true),
+            (
+                Url,
+                "https://app.example/#/item/1",
+                "https://app.example/#/item/2",
+                false,
+            ),
+            (Url, "https://app.example/#top", "https://app.example/", true),
             (BankAccount, "6222 0000 0000 0000", "6222000000000000", true),
             (Phone, "+8613800000000", "+8613800000001", false),
             (Wallet, "bc1qexampleexampleexample", "bc1qexampleexampleexamplf", false),
+            (
+                Wallet,
+                "0xAbCdEf0000000000000000000000000000000000",
+                "0xabcdef0000000000000000000000000000000000",
+                true,
+            ),
+            (Wallet, "BC1QEXAMPLE", "bc1qexample", true),
+            (Wallet, "TExampleExample", "texampleexample", false),
         ] {
             let (one_key, other_key) = (key_of(kind, one, ""), key_of(kind, other, ""));
             assert!(one_key.is_some() && other_key.is_some(), "{one} {other}");
@@ -464,10 +480,17 @@ mod tests {
         for (kind, value) in [
             (Account, "wang"),
             (IpAddress, "203.0.113.7"),
+            // Many unlike acts go by these.
+            (Organisation, "示例公司"),
+            (ServiceNumber, "95588"),
+            (SmsSender, "10690000"),
+            (BankAccount, "12345678"),
             (App, &*"it said that ".repeat(20)),
         ] {
             assert_eq!(key_of(kind, value, ""), None, "{value}");
         }
+        let banks = ["示例银行", "另一银行"].map(|bank| key_of(BankAccount, "12345678", bank));
+        assert!(banks[0].is_some() && banks[0] != banks[1]);
         let at_port = |port| {
             key(&Subject {
                 port,

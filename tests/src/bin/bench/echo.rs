@@ -5,8 +5,8 @@ use std::sync::Arc;
 use api::intake::{
     AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse, CheckReceiptRequest,
     CheckReceiptResponse, GetReportRequest, GetReportResponse, ListReportsRequest, ListReportsResponse,
-    RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, WithdrawReportRequest,
-    WithdrawReportResponse,
+    RequestReviewRequest, RequestReviewResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest,
+    SubmitReportResponse, WithdrawReportRequest, WithdrawReportResponse,
     intake_service_server::{IntakeService, IntakeServiceServer},
 };
 use tokio::net::TcpListener;
@@ -51,6 +51,13 @@ impl IntakeService for Echo {
         &self,
         _: Request<AnswerQuestionRequest>,
     ) -> Result<Response<AnswerQuestionResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    async fn request_review(
+        &self,
+        _: Request<RequestReviewRequest>,
+    ) -> Result<Response<RequestReviewResponse>, Status> {
         Err(Status::unimplemented("the reference echoes only"))
     }
 
