@@ -532,16 +532,16 @@ mod tests {
     fn each_version_that_is_read_is_there_once() {
         let mut read = Read::default();
         let (first, second) = (Arc::new(1), Arc::new(2));
-        read.add([1; 32].into(), &first);
-        read.add([2; 32].into(), &second);
+        read.add([1; 32], &first);
+        read.add([2; 32], &second);
         for _ in 0..2 {
-            assert!(Arc::ptr_eq(&read.get(&[1; 32].into()).unwrap(), &first));
-            assert!(Arc::ptr_eq(&read.get(&[2; 32].into()).unwrap(), &second));
+            assert!(Arc::ptr_eq(&read.get(&[1; 32]).unwrap(), &first));
+            assert!(Arc::ptr_eq(&read.get(&[2; 32]).unwrap(), &second));
         }
         drop(first);
-        assert!(read.get(&[1; 32].into()).is_none());
+        assert!(read.get(&[1; 32]).is_none());
         let third = Arc::new(3);
-        read.add([3; 32].into(), &third);
+        read.add([3; 32], &third);
         assert_eq!(read.0.len(), 2);
     }
 

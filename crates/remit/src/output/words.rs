@@ -338,7 +338,6 @@ const ZH: &[(&str, &str)] = &[
         "请随告知书一并交付；此后不再显示。",
     ),
     ("standing", "状态"),
-    ("agency", "承办单位"),
     ("until", "期限"),
     ("intended", "拟作出"),
     ("nothing said", "未陈述"),
