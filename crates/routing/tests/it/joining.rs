@@ -26,6 +26,7 @@ testkit::on_each_backend!(
     p1_the_log_has_a_commitment_to_each_link_and_tells_none,
     p4_what_is_decided_is_decided_once_for_all_that_the_lead_has_acknowledged,
     what_is_said_of_one_report_is_not_said_of_another,
+    effects_for_one_reporter_are_not_told_to_others,
     p4_what_is_handed_on_is_handed_on_together,
     p7_links_are_shown_to_who_sees_both_cases,
     p7_a_split_is_seen_by_who_reads_notes_and_ends_what_follows,
@@ -380,6 +381,61 @@ async fn p4_what_is_decided_is_decided_once_for_all_that_the_lead_has_acknowledg
     fixture.assert_promises().await;
 }
 
+/// The affected side has notice of what is proposed, and has nothing to say.
+async fn heard(fixture: &Fixture, case: Uuid) {
+    let notify = Action::NotifySubject(routing::case::NotifySubject {
+        again: None,
+        recipient: "operator of the site".to_owned(),
+        means: api::event::NoticeMeans::Post,
+        new_receipt: false,
+        of_decision: false,
+    });
+    let given = fixture.act(command(case, LEAD, notify)).await;
+    assert!(matches!(given, Acted::Notified(..)), "{given:?}");
+    let waives = Action::SubmitStatement(routing::case::SubmitStatement {
+        notice: 1,
+        kind: api::event::StatementKind::Waived,
+        through: None,
+    });
+    let said = Command {
+        by: routing::case::Party::Subject(1),
+        ..command(case, LEAD, waives)
+    };
+    fixture.done(said).await;
+}
+
+/// What was returned to one was not returned to all, and one that is decided by itself stays so.
+async fn effects_for_one_reporter_are_not_told_to_others(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    for (subject, effect, follows) in [
+        (1, DispositionEffect::Removed, true),
+        (2, DispositionEffect::MoneyReturned, false),
+        (3, DispositionEffect::MoneyStopped, false),
+    ] {
+        let Action::Propose(mut propose) = guidance() else {
+            unreachable!()
+        };
+        propose.what.effects = vec![effect.into()];
+        let main = fixture.open_about(&gambling(), &[subject]).await;
+        let other = fixture.open_about(&gambling(), &[subject]).await;
+        for case in [main, other] {
+            fixture.done(by(case, LEAD)).await;
+        }
+        fixture.done(decide(main, Action::Propose(propose))).await;
+        assert_eq!(fixture.follow().await, usize::from(follows), "{effect:?}");
+        if follows {
+            // Opened again, it is not closed with the old decision.
+            let reopen = Action::Reopen(routing::case::Reopen {
+                reason: api::event::ReopenReason::NewInformation,
+            });
+            fixture.done(command(other, LEAD, reopen)).await;
+            fixture.done(by(other, LEAD)).await;
+            assert_eq!(fixture.follow().await, 0);
+            assert_eq!(fixture.state(other).await, State::IN_PROGRESS);
+        }
+    }
+}
+
 async fn what_is_said_of_one_report_is_not_said_of_another(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let decided = |kind: DispositionKind| {
@@ -408,6 +464,10 @@ async fn what_is_said_of_one_report_is_not_said_of_another(backend: Backend) {
             fixture.done(by(case, LEAD)).await;
         }
         fixture.done(decide(main, decided(kind))).await;
+        if kind == DispositionKind::Penalty {
+            // Whom it burdens has its say in the main case, for all.
+            heard(&fixture, main).await;
+        }
         if fixture.state(main).await == State::IN_REVIEW {
             fixture.done(command(main, LEAD, review())).await;
         }
