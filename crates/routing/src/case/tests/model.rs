@@ -213,7 +213,14 @@ impl Life {
         let read = waiting.map_or(1, |notice| notice.statements);
         let waiting = waiting.map(|notice| notice.number);
         let random = &mut self.random;
-        if random.random_bool(if waiting.is_some() { 0.5 } else { 0.04 }) {
+        // Somebody approves without an answer as often as somebody answers.
+        if waiting.is_some() && random.random_bool(0.3) {
+            return Action::Review(Review {
+                approved: true,
+                officer: format!("o-{}", random.random_range(1..4)),
+            });
+        }
+        if random.random_bool(if waiting.is_some() { 0.3 } else { 0.04 }) {
             let answers = [StatementAnswer::Considered, StatementAnswer::Heard];
             return Action::AnswerStatement(AnswerStatement {
                 notice: waiting.unwrap_or(1),
