@@ -1,10 +1,11 @@
 //! Signs the log's head and publishes it.
 //!
-//! The order: the head must be durable and extend the last signed one; the note is written outside the database,
-//! then shown to the witnesses, if any; with enough cosignatures it is stored in the database, then
-//! announced. So nobody, witnesses included, sees a checkpoint that a crash can take back. A crash
-//! after the first write leaves a file ahead of the table, which the next start understands; the
-//! reverse order could leave a used log without a file, which a start must refuse.
+//! The order: the head must be durable and extend the last signed one; the note is written
+//! outside the database, then shown to the witnesses, if any; with enough cosignatures it is
+//! stored in the database, then announced. So nobody, witnesses included, sees a checkpoint that
+//! a crash can take back. A crash after the first write leaves a file ahead of the table, which
+//! the next start understands; the reverse order could leave a used log without a file, which a
+//! start must refuse.
 //!
 //! A log that does not grow is signed again periodically, so that readers can distinguish a quiet
 //! log from a withheld checkpoint.

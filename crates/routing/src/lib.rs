@@ -44,15 +44,17 @@
 //! only to agencies that read the reports of the one and see the other ([`Store::links`]). A joined
 //! case stands on the same lists as any other, until it is decided: its own clock runs.
 //!
-//! What an observer can infer, who reports something to find out whether others did: nothing until
-//! the decision. Joined cases follow one after the other, in the order in which they were opened,
-//! after times of one distribution, some minutes each. So of two cases of its own neither the order nor
-//! the time between their decisions tells whether there was one before them. Two things are left. A
-//! decision soon after the acknowledgement may mean that the agency knew the matter, as it may
-//! where nothing is joined. And where the log has few entries, one some minutes before may be the
-//! main case's: it looks like that of any case which the agency decided before in its own pace. A
-//! supporting agency can tell from the history that a case was decided without a second person's
-//! step of its own, and so that it followed another, but not which.
+//! What an observer can infer, who reports something to find out whether others did: nothing
+//! until the decision. Joined cases follow one after the other, in the order in which they were
+//! opened, after times of one distribution, some minutes each, and six hours at most in all. So
+//! of two cases of its own neither the order nor the time between their decisions tells whether
+//! there was one before them. What is left: the time between two cases of its own is longer the
+//! more joined ones lie between them; of two that are acknowledged only after the decision, the
+//! later may be decided first. A decision soon after the acknowledgement may mean that the agency
+//! knew the matter, as it may where nothing is joined. Where the log has few entries, one some
+//! minutes before may be the main case's: it looks like that of any case which the agency decided
+//! before in its own pace. A supporting agency can tell from the history that a case was decided
+//! without a second person's step of its own, and so that it followed another, but not which.
 //!
 //! # Versions
 //!

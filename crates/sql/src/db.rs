@@ -503,8 +503,8 @@ impl Snapshot {
 }
 
 /// Translates a statement from PostgreSQL's spelling to SQLite's. SQLite locks the whole file, so
-/// `FOR UPDATE`, `FOR SHARE` and `FOR KEY SHARE` are dropped; it has no arrays, so a list of texts is passed as
-/// JSON.
+/// `FOR UPDATE`, `FOR SHARE` and `FOR KEY SHARE` are dropped; it has no arrays, so a list of
+/// texts is passed as JSON.
 fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
     if !statement.contains(" FOR ") && !statement.contains("= ANY(") {
         return Cow::Borrowed(statement);

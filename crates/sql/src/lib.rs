@@ -17,9 +17,9 @@
 //! * `metrics.rs`: what is measured.
 //! * `error.rs`: errors, and whether a retry can help.
 //!
-//! Invariants: an uncommitted transaction leaves nothing behind; a commit that returned is on disk
-//! (`synchronous=FULL`, PostgreSQL's `synchronous_commit`, which each connection is asked for); SQLite has one writer. Nothing here
-//! knows any table.
+//! Invariants: an uncommitted transaction leaves nothing behind; a commit that returned is on
+//! disk (`synchronous=FULL`, PostgreSQL's `synchronous_commit`, which each connection is asked
+//! for); SQLite has one writer. Nothing here knows any table.
 
 mod batch;
 mod db;

@@ -1,7 +1,7 @@
 //! `remit case`: list, show and watch cases, take them over, and hand them on.
 //!
-//! `case/change.rs` has the changes of a case, `case/subject.rs` those for the affected side, `case/batch.rs` those of many,
-//! `case/queue.rs` the screen of a clerk; `output/case.rs` prints.
+//! `case/change.rs` has the changes of a case, `case/subject.rs` those for the affected side,
+//! `case/batch.rs` those of many, `case/queue.rs` the screen of a clerk; `output/case.rs` prints.
 
 mod batch;
 mod change;

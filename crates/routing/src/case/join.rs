@@ -1,11 +1,11 @@
 //! Joining: which case a new one is linked to, and what a joined case takes over from it.
 //!
-//! Each report has a case of its own, with its own route, clocks and lead's acknowledgement, so that
-//! from the outside a joined one looks like any other. A link says that the lead works it through
-//! another: the main case. What is decided there is applied to the joined ones, as changes of their
-//! own and at a time of its own, by [`Rules::followed`]; once for each, and not to one of which something
-//! else was proposed. A link has an effect only between cases with one lead and the same exclusions;
-//! while these differ, each case goes on by itself.
+//! Each report has a case of its own, with its own route, clocks and lead's acknowledgement, so
+//! that from the outside a joined one looks like any other. A link says that the lead works it
+//! through another: the main case. What is decided there is applied to the joined ones, as
+//! changes of their own and at a time of its own, by [`Rules::followed`]; once for each, and not
+//! to one of which something else was proposed. A link has an effect only between cases with one
+//! lead and the same exclusions; while these differ, each case goes on by itself.
 
 use std::collections::BTreeSet;
 

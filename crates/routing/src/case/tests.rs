@@ -1,8 +1,8 @@
 //! Fixtures of the rules' tests. `matrix.rs` tries every verb by every part in every state,
-//! `hand_on.rs` the verbs that give a case to another agency, `asking.rs` what reporters are asked
-//! and say, `notices.rs` what the affected side has notice of and says, `claims.rs` claims to lead it and
-//! agencies that step aside, `disposition.rs` how it is disposed of, `ladder.rs` Remit's own
-//! actions, `supervision.rs` pauses and supervision.
+//! `hand_on.rs` the verbs that give a case to another agency, `asking.rs` what reporters are
+//! asked and say, `notices.rs` what the affected side has notice of and says, `claims.rs` claims
+//! to lead it and agencies that step aside, `disposition.rs` how it is disposed of, `ladder.rs`
+//! Remit's own actions, `supervision.rs` pauses and supervision.
 
 mod asking;
 mod claims;

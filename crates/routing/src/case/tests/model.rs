@@ -1,6 +1,7 @@
 //! The rules against random lives of cases: in random hierarchies, whose agencies end while
-//! commands, time and successions change a case in any order, promises 4, 5 and 7 hold after every
-//! step; so they do for cases that are joined, of which one follows another. `REMIT_MODEL` sets the number of lives; a failure names its seed.
+//! commands, time and successions change a case in any order, promises 4, 5 and 7 hold after
+//! every step; so they do for cases that are joined, of which one follows another. `REMIT_MODEL`
+//! sets the number of lives; a failure names its seed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
