@@ -22,7 +22,7 @@
 //! | `AddInformation`, `AnswerQuestion`, `RequestReview`, `WithdrawReport` | when it was recorded, and what follows | whoever has the receipt; the first also who sent it | none: nothing that the report says |
 //! | `DownloadEvidence` | a file | the system that uploaded it; the agency that leads its report's case | a purpose and why; a change of the evidence (`evidence.rs`) |
 //! | `GetEvidence` | its hash, length and types | the same, and the uploader's agency | none: nothing that the file says |
-//! | `ListReports` | name, state and time of reports | who sent them | none: nothing that a report says |
+//! | `ListReports` | name, state, time and the sender's own id of reports | who sent them | none: nothing else that a report says |
 //! | `SubmitReport` | name, state and receipt | who sent it | none: nothing that the report says |
 //!
 //! Routing is sent the facts, and audit what its details say: neither holds personal data.

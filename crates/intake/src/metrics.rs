@@ -77,7 +77,9 @@ pub(crate) fn submitted(category: &str, validate_only: bool, failure: Option<&Fa
     let outcome = match failure {
         None if validate_only => Outcome::Validated,
         None => Outcome::Accepted,
-        Some(Failure::InvalidInput(_) | Failure::RequestIdReused) => Outcome::Invalid,
+        Some(Failure::InvalidInput(_) | Failure::RequestIdReused | Failure::ExternalIdReused { .. }) => {
+            Outcome::Invalid
+        }
         Some(Failure::Denied { .. } | Failure::Unauthenticated) => Outcome::Denied,
         Some(Failure::Overloaded | Failure::StorageFull | Failure::DeadlineExceeded | Failure::Unavailable { .. }) => {
             Outcome::Postponed

@@ -15,6 +15,7 @@ use crate::{receipt::Lookup, state::State};
 
 mod accept;
 pub mod evidence;
+mod external;
 mod follow;
 mod reading;
 mod reveal;
@@ -24,6 +25,7 @@ pub mod supplement;
 mod withdraw;
 
 pub use accept::Prepared;
+pub use external::External;
 pub use reading::rows as reading_rows;
 pub use reveal::{Reveal, Revealed};
 pub use sql_store::SqlStore;
@@ -94,6 +96,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0012_supplement_doors.sql"),
             include_str!("../migrations/postgres/0012_supplement_doors.sql"),
         ),
+        (
+            "external ids",
+            include_str!("../migrations/sqlite/0013_external_ids.sql"),
+            include_str!("../migrations/postgres/0013_external_ids.sql"),
+        ),
     ],
 };
 
@@ -111,6 +118,8 @@ pub struct Acceptance {
     pub agency: Option<AgencyId>,
     /// The caller's id for the request, and the keyed hash that tells a repeat from other content.
     pub request: Option<(Uuid, Bytes32)>,
+    /// The sender's own id of the report.
+    pub external: Option<External>,
     /// Keyed hash of the receipt.
     pub receipt_hash: Bytes32,
     /// Key of the commitment to the content.
@@ -130,7 +139,7 @@ pub struct Acceptance {
 /// What became of an acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// Recorded now, or by an earlier request with this id and content.
+    /// Recorded now, or by an earlier request with this id, or external id, and content.
     Report {
         /// Its id: the earlier one's for a repeat.
         report: Uuid,
@@ -139,6 +148,11 @@ pub enum Accepted {
     },
     /// The request id stands for other content. Nothing was recorded.
     RequestIdReused,
+    /// The sender has a report with this external id and other content. Nothing was recorded.
+    ExternalIdReused {
+        /// Its id.
+        report: Uuid,
+    },
 }
 
 /// A change of a case that arrived from routing.
@@ -200,6 +214,8 @@ pub struct Sent {
     pub start: Option<Time>,
     /// Recorded before this time.
     pub end: Option<Time>,
+    /// Only the one that has this external id.
+    pub external_id: Option<String>,
 }
 
 /// What a sender's list needs of a report: nothing that it says.
@@ -213,6 +229,8 @@ pub struct SentReport {
     pub state: State,
     /// The case as routing last told of it.
     pub case: Option<CaseChange>,
+    /// The sender's own id; empty if it gave none.
+    pub external_id: String,
 }
 
 /// The stored side of intake. Each method is one atomic use case.
@@ -223,8 +241,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// A report whose caller and request id are there already is not recorded: the answer is the
     /// earlier report when the fingerprints agree, else [`Accepted::RequestIdReused`]. That holds
-    /// inside a batch, too.
+    /// inside a batch, too. Likewise one whose sender has a report with its external id: then
+    /// nothing of the request is kept, its id neither.
     async fn accept(&self, batch: &[Prepared]) -> Result<Vec<Accepted>, Error>;
+
+    /// What [`Store::accept`] would find in place of a report with this external id; `None` if
+    /// nothing.
+    async fn known(&self, external: &External) -> Result<Option<Accepted>, Error>;
 
     /// Takes changes of cases, each once and in each case's order; a report whose state follows
     /// gets a change of its own. The answers say, per change, what was made of it.

@@ -11,7 +11,10 @@ use api::{
     routing::{Facts, OperatorSubject},
 };
 use journal::Time;
-use names::{AgencyId, Collection, text::visible};
+use names::{
+    AgencyId, Collection,
+    text::{reference, visible},
+};
 use places::Country;
 use rpc::{Violation, Violations};
 use uuid::Uuid;
@@ -23,6 +26,7 @@ use crate::{
 };
 
 const NARRATIVE: usize = 20_000;
+const EXTERNAL_ID: usize = 128;
 const SUBJECTS: usize = 50;
 const KEEP_FROM: usize = 10;
 const DETAILS: usize = 50;
@@ -89,6 +93,7 @@ pub fn check(
     faults.loss(&report);
     faults.reporter(&report);
     faults.narrative(&report.narrative, category);
+    faults.external_id("report.external_id", &mut report.external_id);
     if let Some(category) = category {
         faults.details(&report, category);
     }
@@ -456,6 +461,19 @@ impl Faults {
         }
     }
 
+    /// The sender's own id, which is brought into the form in which ids are compared.
+    fn external_id(&mut self, field: &str, id: &mut String) {
+        // A longer one is refused for its length, and not read.
+        if id.len() <= 4 * 4 * EXTERNAL_ID {
+            let canonical = reference(id);
+            if canonical.is_empty() && !id.is_empty() {
+                self.add(field, "is blank; omit it");
+            }
+            *id = canonical;
+        }
+        self.at_most(field, id, EXTERNAL_ID);
+    }
+
     fn details(&mut self, report: &Report, category: &Category) {
         for detail in category.details.iter().filter(|detail| detail.required) {
             if report
@@ -525,6 +543,18 @@ impl Faults {
             "is not an agency of the directory; they are named like `agencies/police-130400`",
         )
     }
+}
+
+/// The external id that a list is asked for, in the form in which ids are compared; `None` for none.
+pub(crate) fn wanted_external_id(field: &str, id: &str, violations: &mut Violations) -> Option<String> {
+    let mut faults = Faults {
+        violations: std::mem::take(violations),
+        now: Time(0),
+    };
+    let mut id = id.to_owned();
+    faults.external_id(field, &mut id);
+    *violations = faults.violations;
+    (!id.is_empty()).then_some(id)
 }
 
 /// The ids of evidence that a request names in a field, in its order. Whether the sender has it is

@@ -85,8 +85,8 @@ pub use outbox::{Delivery, Lane, Logged, Payload, Rows, SCHEMA, append, append_t
 pub use progress::Progress;
 pub use relay::{Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered};
 pub use requests::{
-    Answers, Earlier, FirstAnswer, REQUEST_ID_WINDOW, RequestId, earlier, forget_request, forget_requests, keep_free,
-    keep_in,
+    Answers, Earlier, FirstAnswer, REQUEST_ID_WINDOW, RequestId, earlier, forget_first_answer, forget_request,
+    forget_requests, keep_free, keep_in,
 };
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, ordered_id, random_id};
 pub use timekeeper::{Doubt, JUMP, SKEW, Timekeeper};

@@ -140,9 +140,19 @@ pub async fn keep_free(tx: &mut Tx, answers: &[&FirstAnswer]) -> Result<Vec<Opti
 
 /// Forgets a request whose answer no longer holds, unless somebody else has answered it anew.
 pub async fn forget_request(tx: &mut Tx, request: &RequestId, answer: &[u8]) -> Result<(), Error> {
+    forget(tx, request, answer.into()).await
+}
+
+/// Forgets an answer that this transaction keeps: the request turned out to do nothing.
+pub async fn forget_first_answer(tx: &mut Tx, answer: &FirstAnswer) -> Result<(), Error> {
+    let [.., kept, _] = &answer.row;
+    forget(tx, &answer.request, kept.clone()).await
+}
+
+async fn forget(tx: &mut Tx, request: &RequestId, answer: Value) -> Result<(), Error> {
     tx.execute(
         "DELETE FROM requests WHERE request_id = $1 AND caller = $2 AND answer = $3",
-        vec![request.id.into(), request.caller.as_str().into(), answer.into()],
+        vec![request.id.into(), request.caller.as_str().into(), answer],
     )
     .await
     .map(drop)

@@ -41,6 +41,20 @@ pub fn code(text: &str) -> String {
     normal.chars().filter(|c| !is_separator(*c)).collect()
 }
 
+/// A reference of somebody else's books, such as a file number, as it is compared: composed, without
+/// what nobody sees, and with one space where there is white space within.
+#[must_use]
+pub fn reference(text: &str) -> String {
+    let normal = ComposingNormalizerBorrowed::new_nfc().normalize(text);
+    let words: Vec<_> = normal.split_whitespace().map(visible).collect();
+    let words: Vec<_> = words
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|word: &&str| !word.is_empty())
+        .collect();
+    words.join(" ")
+}
+
 /// A person's name as it is compared: letter case, width, spaces, kinds of dashes and what nobody
 /// sees tell no two people apart.
 #[must_use]
@@ -70,6 +84,23 @@ mod tests {
             ("王警官 é-ß", "王警官 é-ß"),
         ] {
             assert_eq!(visible(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_reference_has_one_form_however_it_is_written() {
+        for text in [
+            "A 12/é",
+            " A\u{a0}12/e\u{301}",
+            "A\u{3000} \u{200b} 12/\u{200d}é\t",
+            "\u{feff}A 12/é",
+        ] {
+            assert_eq!(reference(text), "A 12/é", "{text:?}");
+        }
+        assert_ne!(reference("a 12/é"), "A 12/é", "letter case counts");
+        assert_eq!(reference(" \u{200b} "), "");
+        for text in ["举报-2026", "x", "\u{200b}a \u{feff} b"] {
+            assert_eq!(reference(&reference(text)), reference(text));
         }
     }
 

@@ -62,6 +62,11 @@ pub enum Failure {
     EtagMismatch,
     /// The request id was used for different content.
     RequestIdReused,
+    /// The sender has another report with this external id.
+    ExternalIdReused {
+        /// Resource name of that report.
+        report: String,
+    },
     /// The record's state does not allow the request.
     WrongState {
         /// Resource name of the record.
@@ -222,6 +227,13 @@ impl From<Failure> for Status {
                     "the request id was used for different content; choose a new one".to_owned(),
                 )
             }
+            Failure::ExternalIdReused { report } => {
+                info(ErrorReason::ExternalIdReused, &[("report", &report)]);
+                (
+                    Code::AlreadyExists,
+                    format!("{report} has this external id and says something else; add to it, or choose another id"),
+                )
+            }
             Failure::WrongState {
                 record,
                 state,
@@ -369,6 +381,10 @@ pub(crate) mod tests {
             (Failure::NotLogged, ErrorReason::NotLogged),
             (Failure::EtagMismatch, ErrorReason::EtagMismatch),
             (Failure::RequestIdReused, ErrorReason::RequestIdReused),
+            (
+                Failure::ExternalIdReused { report: record() },
+                ErrorReason::ExternalIdReused,
+            ),
             (
                 Failure::WrongState {
                     record: record(),

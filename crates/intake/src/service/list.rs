@@ -12,6 +12,7 @@ use crate::{
     sight,
     state::State,
     store::{self, Sent, SentReport},
+    submission,
 };
 
 /// Reports that are read at a time where only some are shown: as many as routing is asked about at
@@ -41,14 +42,16 @@ impl Service {
         };
         let start = bound("start_time", request.start_time.as_ref().map(Time::from_proto));
         let end = bound("end_time", request.end_time.as_ref().map(Time::from_proto));
+        let external_id = submission::wanted_external_id("external_id", &request.external_id, &mut violations);
         // Of one caller and one filter: a token shows nobody else's reports, nor skips over any.
         let filter = format!(
-            "ListReports system={} agency={} state={} from={:?} to={:?}",
+            "ListReports system={} agency={} state={} from={:?} to={:?} external_id={:?}",
             caller.system,
             caller.agency.as_ref().map(names::AgencyId::as_str).unwrap_or_default(),
             request.state,
             start,
             end,
+            external_id,
         );
         let before = violations.note(seal.position(&filter, &request.page_token, |text| Uuid::parse_str(text).ok()))?;
         let (size, state, before) = violations.finish(|| Some((size?, state?, before?)))?;
@@ -56,6 +59,7 @@ impl Service {
             by: sender(caller),
             start,
             end,
+            external_id,
         };
         // Of a state there may be few: more is read than shown, up to a number.
         let (blocks, mut block) = match state {
@@ -89,6 +93,7 @@ impl Service {
             name: store::name(sent.report),
             state: shown.to_proto().into(),
             accept_time: Some(sent.accept_time.to_proto()),
+            external_id: sent.external_id,
             ..Report::default()
         });
         Ok(ListReportsResponse {

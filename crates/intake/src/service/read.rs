@@ -39,6 +39,10 @@ impl Service {
             reporter.display_name.clear();
             reporter.contact.clear();
         }
+        // The sender's own; it may tell more of the sender than the report does.
+        if !sent {
+            report.external_id.clear();
+        }
         let added = self.store.supplements(valid.report).await?;
         // Others may have added what its sender must not know.
         let shown: Vec<_> = added

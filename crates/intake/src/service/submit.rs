@@ -20,7 +20,7 @@ use crate::{
     metrics,
     state::State,
     store::{
-        self, Acceptance, Accepted, Prepared,
+        self, Acceptance, Accepted, External, Prepared,
         evidence::{Attachment, Unattachables},
     },
     submission,
@@ -54,7 +54,9 @@ impl Service {
             return Err(Failure::Unavailable { what: "routing" });
         }
         if validate_only {
-            self.attachable(caller, &submission.evidence, now).await?;
+            if !self.is_known(caller, &submission.report).await? {
+                self.attachable(caller, &submission.evidence, now).await?;
+            }
             return Ok(SubmitReportResponse {
                 preview: self.preview(submission).await?,
                 ..SubmitReportResponse::default()
@@ -68,6 +70,7 @@ impl Service {
         };
         match accepted {
             Accepted::RequestIdReused => Err(Failure::RequestIdReused),
+            Accepted::ExternalIdReused { report } => Err(reused(report)),
             Accepted::Report { report, accept_time } => Ok(SubmitReportResponse {
                 report: Some(Report {
                     name: store::name(report),
@@ -145,10 +148,8 @@ impl Service {
             report,
             caller: caller.system.clone(),
             agency: caller.agency.clone(),
-            request: submission.request_id.map(|id| {
-                let fingerprint = keyed_hash(&self.fingerprint_key, "fingerprint-v1", &content);
-                (id, fingerprint)
-            }),
+            request: submission.request_id.map(|id| (id, self.fingerprint(&content))),
+            external: self.external(caller, &submission.report.external_id, &content),
             receipt_hash: self.receipts.lookup(&self.receipts.code(report)).hash,
             commitment_key,
             content,
@@ -156,6 +157,27 @@ impl Service {
             facts: submission.facts,
             subjects: submission.subjects,
             subject_keys: self.subject_keys(&submission.subject_keys),
+        }
+    }
+
+    fn fingerprint(&self, content: &[u8]) -> Bytes32 {
+        keyed_hash(&self.fingerprint_key, "fingerprint-v1", content)
+    }
+
+    /// The sender's own id of a report, if it gave one.
+    fn external(&self, caller: &Identity, id: &str, content: &[u8]) -> Option<External> {
+        (!id.is_empty()).then(|| External::new(&sender(caller), id, self.fingerprint(content)))
+    }
+
+    /// Whether the sender has sent this report with its external id. One that has been given to
+    /// another report is refused, as recording it would be.
+    async fn is_known(&self, caller: &Identity, report: &Report) -> Result<bool, Failure> {
+        let Some(external) = self.external(caller, &report.external_id, &report.encode_to_vec()) else {
+            return Ok(false);
+        };
+        match self.store.known(&external).await? {
+            Some(Accepted::ExternalIdReused { report }) => Err(reused(report)),
+            found => Ok(found.is_some()),
         }
     }
 
@@ -204,6 +226,12 @@ impl Service {
             none if none.is_empty() => Ok(()),
             some => Err(not_attachable(some)),
         }
+    }
+}
+
+fn reused(report: Uuid) -> Failure {
+    Failure::ExternalIdReused {
+        report: store::name(report),
     }
 }
 

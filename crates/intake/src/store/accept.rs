@@ -1,6 +1,6 @@
 //! Recording reports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::{intake::Report, routing::ReportChange};
 use journal::{Answers, Earlier, FirstAnswer, RequestId, Time};
@@ -10,7 +10,8 @@ use sql::{Batch, Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Acceptance, Accepted, SqlStore,
+    Acceptance, Accepted, External, SqlStore,
+    external::Known,
     follow::{delivery, lane},
     name,
 };
@@ -21,9 +22,10 @@ use super::{
 pub struct Prepared {
     pub(super) report: Uuid,
     accept_time: Time,
-    row: [Value; 9],
+    row: [Value; 11],
     pub(super) change: journal::Rows,
     request: Option<FirstAnswer>,
+    external: Option<External>,
 }
 
 impl Prepared {
@@ -74,9 +76,15 @@ impl From<Acceptance> for Prepared {
                 acceptance.commitment_key.into(),
                 acceptance.content.into(),
                 is_urgent.into(),
+                Value::text_or_null(acceptance.external.as_ref().map(External::key)),
+                match &acceptance.external {
+                    Some(external) => external.fingerprint().into(),
+                    None => Value::Null(Kind::Bytes),
+                },
             ],
             change: delivery(acceptance.change, lane, told).into_rows(),
             request,
+            external: acceptance.external,
         }
     }
 }
@@ -93,6 +101,8 @@ const REPORTS: Insert = Insert::into(
         ("commitment_key", Kind::Bytes),
         ("content", Kind::Bytes),
         ("urgent", Kind::Int),
+        ("external_key", Kind::Text),
+        ("fingerprint", Kind::Bytes),
     ],
 );
 
@@ -103,8 +113,11 @@ impl SqlStore {
     /// unique violation.
     pub(super) async fn accept_new(&self, batch: &[Prepared]) -> Result<(), Error> {
         let changes: Vec<_> = batch.iter().map(|report| &report.change).collect();
-        let rows = Batch::default().with(&REPORTS, batch.iter().map(|report| report.row.as_slice()));
-        let rows = journal::keep_in(rows, in_order(batch));
+        let rows = journal::keep_in(Batch::default(), in_order(batch));
+        let rows = rows.with(
+            &REPORTS,
+            by_external_id(batch).into_iter().map(|report| report.row.as_slice()),
+        );
         self.db.write(&journal::append_to(rows, &changes)?).await
     }
 }
@@ -114,6 +127,13 @@ fn in_order(batch: &[Prepared]) -> Vec<&FirstAnswer> {
     let mut answers: Vec<&FirstAnswer> = batch.iter().filter_map(|report| report.request.as_ref()).collect();
     answers.sort_by_key(|answer| (&answer.request().caller, answer.request().id));
     answers
+}
+
+/// Reports by their external ids, likewise.
+fn by_external_id(batch: &[Prepared]) -> Vec<&Prepared> {
+    let mut reports: Vec<&Prepared> = batch.iter().collect();
+    reports.sort_by_key(|report| report.external.as_ref().map(External::key));
+    reports
 }
 
 /// Records those of a batch that are not there yet. Returns for each `None` when it was recorded
@@ -127,20 +147,48 @@ pub(super) async fn record_missing(tx: &mut Tx, batch: &[Prepared]) -> Result<Ve
         earlier.push(found.map(|found| accepted(report, &found)).transpose()?);
     }
     let missing = batch.iter().zip(&earlier).filter(|(_, earlier)| earlier.is_none());
-    let rows = missing.map(|(report, _)| report.row.clone()).collect();
+    let missing: Vec<Prepared> = missing.map(|(report, _)| report.clone()).collect();
+    let rows = by_external_id(&missing)
+        .into_iter()
+        .map(|report| report.row.clone())
+        .collect();
     let inserted = MISSING_REPORTS
         .rows(tx, rows)
         .await?
         .iter()
         .map(|row| row.get("id"))
         .collect::<Result<BTreeSet<String>, _>>()?;
+    let is_inserted = |report: &Prepared| inserted.contains(&report.report.to_string());
+    let others = missing.iter().filter(|report| !is_inserted(report));
+    let known = Known::find(tx, others.filter_map(|report| report.external.as_ref())).await?;
     let mut changes = Vec::with_capacity(inserted.len());
+    let mut in_place = BTreeMap::new();
     for (report, earlier) in batch.iter().zip(&mut earlier) {
         match earlier {
-            None if inserted.contains(&report.report.to_string()) => changes.push(&report.change),
-            // Itself: an earlier try was committed though it did not look so.
-            None => *earlier = Some(report.accepted()),
+            None if is_inserted(report) => changes.push(&report.change),
+            None => {
+                let external = report.external.as_ref();
+                let found = external.and_then(|external| known.accepted(external));
+                // Else itself: an earlier try was committed though it did not look so.
+                let found = found.unwrap_or_else(|| report.accepted());
+                if let Some(answer) = &report.request
+                    && found != report.accepted()
+                {
+                    // Its answer would name a report that there is not.
+                    journal::forget_first_answer(tx, answer).await?;
+                    in_place.insert(report.report, found);
+                }
+                *earlier = Some(found);
+            }
             Some(_) => {}
+        }
+    }
+    // Of two with one request id, the second was told what the first would be.
+    for found in earlier.iter_mut().flatten() {
+        if let Accepted::Report { report, .. } = found
+            && let Some(instead) = in_place.get(report)
+        {
+            *found = *instead;
         }
     }
     tx.write(&journal::append_to(Batch::default(), &changes)?).await?;
@@ -154,6 +202,10 @@ pub(super) async fn find_earlier(tx: &mut Tx, report: &Prepared) -> Result<Optio
         && let Some(earlier) = Answers::find(tx, [answer.request()]).await?.earlier(answer.request())
     {
         return accepted(report, &earlier).map(Some);
+    }
+    let known = Known::find(tx, report.external.as_ref()).await?;
+    if let Some(found) = report.external.as_ref().and_then(|external| known.accepted(external)) {
+        return Ok(Some(found));
     }
     let itself = tx
         .fetch_optional("SELECT id FROM reports WHERE id = $1", vec![report.report.into()])

@@ -5,14 +5,14 @@ use sql::{Error, Row};
 use uuid::Uuid;
 
 use super::{
-    Sender, Sent, SentReport, SqlStore,
+    Sender, Sent, SentReport, SqlStore, external,
     sql_store::{case_view, parse_id, parse_state},
 };
 
 macro_rules! sent {
     ($owner:literal) => {
         concat!(
-            "SELECT id, accept_time, state, case_view FROM standings WHERE id IN ( \
+            "SELECT id, accept_time, state, case_view, external_key FROM standings WHERE id IN ( \
                SELECT id FROM reports WHERE ",
             $owner,
             " AND id >= $2 AND id < $3 AND accept_time >= $4 AND accept_time < $5 ORDER BY id DESC LIMIT $6) \
@@ -23,6 +23,8 @@ macro_rules! sent {
 
 const OF_AGENCY: &str = sent!("agency = $1");
 const OF_SYSTEM: &str = sent!("caller = $1 AND agency IS NULL");
+/// A key has its owner in it.
+const OF_EXTERNAL_KEY: &str = sent!("external_key = $1");
 
 impl SqlStore {
     pub(super) async fn sent_by(
@@ -37,11 +39,15 @@ impl SqlStore {
         let end = sent.end.map_or(Uuid::max(), |end| least_id(end.plus_seconds(1)));
         let below = before.map_or(end, |before| before.min(end));
         // What `Sender::owns` says. Each walks one index to the end of the page.
-        let (statement, owner) = match &sent.by {
-            Sender {
-                agency: Some(agency), ..
-            } => (OF_AGENCY, agency.as_str()),
-            Sender { system, agency: None } => (OF_SYSTEM, system.as_str()),
+        let (statement, owner) = match (&sent.by, &sent.external_id) {
+            (by, Some(id)) => (OF_EXTERNAL_KEY, external::key(by, id)),
+            (
+                Sender {
+                    agency: Some(agency), ..
+                },
+                None,
+            ) => (OF_AGENCY, agency.as_str().to_owned()),
+            (Sender { system, agency: None }, None) => (OF_SYSTEM, system.clone()),
         };
         let values = vec![
             owner.into(),
@@ -62,6 +68,7 @@ fn row(row: &Row) -> Result<SentReport, Error> {
         accept_time: Time(row.get("accept_time")?),
         state: parse_state(row)?,
         case: case_view(row)?,
+        external_id: external::id(row)?,
     })
 }
 

@@ -11,8 +11,8 @@ use sql::{Db, Error, Row};
 use uuid::Uuid;
 
 use super::{
-    Accepted, Added, Addition, CaseNews, Prepared, Reveal, Revealed, Sender, Sent, SentReport, Store, StoredReport,
-    StoredSupplement, Withdrawal, Withdrawn, accept::record_missing, name,
+    Accepted, Added, Addition, CaseNews, External, Prepared, Reveal, Revealed, Sender, Sent, SentReport, Store,
+    StoredReport, StoredSupplement, Withdrawal, Withdrawn, accept::record_missing, name,
 };
 use crate::{receipt::Lookup, state::State};
 
@@ -111,6 +111,10 @@ impl Store for SqlStore {
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn known(&self, external: &External) -> Result<Option<Accepted>, Error> {
+        self.known_external(external).await
     }
 
     async fn record_case_changes(&self, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error> {

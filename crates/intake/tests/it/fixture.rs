@@ -35,7 +35,7 @@ use intake::{
     evidence::{self, Folder, Unfinished, Vault},
     receipt::Lookup,
     store::{
-        Acceptance, Accepted, Added, Addition, CaseNews, Prepared, Sender, Sent, SentReport, SqlStore, Store,
+        Acceptance, Accepted, Added, Addition, CaseNews, External, Prepared, Sender, Sent, SentReport, SqlStore, Store,
         StoredReport, StoredSupplement, Withdrawal, Withdrawn,
         evidence::{Attachment, Download, EvidenceStore, StoredEvidence, Tally, Unattachables, Upload, Uploaded},
     },
@@ -78,6 +78,7 @@ pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: 
         caller: "hotline".to_owned(),
         agency: names::AgencyId::new("content-regulator-CN").ok(),
         request: request_id.map(|id| (Uuid::from_u128(id), [fingerprint; 32])),
+        external: None,
         receipt_hash,
         commitment_key: [3; 32],
         content: b"content".to_vec(),
@@ -195,6 +196,10 @@ impl Faulty {
 impl Store for Faulty {
     async fn accept(&self, batch: &[Prepared]) -> Result<Vec<Accepted>, Error> {
         self.around(self.inner.accept(batch)).await
+    }
+
+    async fn known(&self, external: &External) -> Result<Option<Accepted>, Error> {
+        self.inner.known(external).await
     }
 
     async fn record_readings(&self, readings: &[journal::Rows]) -> Result<(), Error> {

@@ -51,6 +51,7 @@ async fn a_sender_is_listed_newest_first_and_from_when_it_asks(backend: Backend)
         },
         start: None,
         end: None,
+        external_id: None,
     };
     let newest_first = |ids: &[usize]| {
         let mut ids: Vec<Uuid> = ids.iter().map(|i| all[*i].report).collect();
@@ -382,10 +383,21 @@ async fn a_bad_list_request_is_told_whole() {
         state: 99,
         start_time: out_of_range,
         end_time: out_of_range,
+        external_id: "\u{200b}".to_owned(),
     };
     let status = list(&served, "hotline", request).await.unwrap_err();
     let mut fields: Vec<_> = status.get_details_bad_request().unwrap().field_violations;
     fields.sort_by(|a, b| a.field.cmp(&b.field));
     let fields: Vec<_> = fields.iter().map(|violation| violation.field.as_str()).collect();
-    assert_eq!(fields, ["end_time", "page_size", "page_token", "start_time", "state"]);
+    assert_eq!(
+        fields,
+        [
+            "end_time",
+            "external_id",
+            "page_size",
+            "page_token",
+            "start_time",
+            "state"
+        ]
+    );
 }

@@ -8,6 +8,7 @@ mod categories;
 mod directory;
 mod evidence;
 mod evidence_store;
+mod external_id;
 mod fixture;
 mod list;
 mod marks;

@@ -73,7 +73,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   remit report list --as police-440000
-  remit report list --state accepted --since 2026-11-01T00:00:00+08:00 --as police-440000")]
+  remit report list --state accepted --since 2026-11-01T00:00:00+08:00 --as police-440000
+  remit report list --external-id desk-2026-0417 --as police-440000")]
     List {
         /// Only reports in this state, as the caller sees it
         #[arg(long)]
@@ -84,6 +85,9 @@ Examples:
         /// Only reports recorded before this time, with time zone (RFC 3339)
         #[arg(long, value_name = "TIME")]
         until: Option<jiff::Timestamp>,
+        /// Only the report with this id of the sender's own, `externalId` of the submitted report
+        #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+        external_id: String,
         /// Maximum number of reports
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: usize,
@@ -338,6 +342,7 @@ impl Command {
                 state,
                 since,
                 until,
+                external_id,
                 limit,
             } => {
                 let at = |time: jiff::Timestamp| journal::Time(time.as_microsecond()).to_proto();
@@ -345,6 +350,7 @@ impl Command {
                     state: state.map(ReportState::from).unwrap_or_default().into(),
                     start_time: since.map(at),
                     end_time: until.map(at),
+                    external_id,
                     ..ListReportsRequest::default()
                 };
                 list(&intake?, request, limit, json).await
@@ -500,7 +506,7 @@ async fn list(intake: &Target, filter: ListReportsRequest, limit: usize, json: b
         let request = ListReportsRequest {
             page_size,
             page_token,
-            ..filter
+            ..filter.clone()
         };
         let page = IntakeServiceClient::new(intake.channel.clone())
             .list_reports(request)
@@ -522,8 +528,12 @@ async fn list(intake: &Target, filter: ListReportsRequest, limit: usize, json: b
     }
     for report in &all.reports {
         let accepted = output::time(report.accept_time.as_ref());
+        let own = match report.external_id.as_str() {
+            "" => String::new(),
+            id => format!("  {}", id.style(dim())),
+        };
         line(format_args!(
-            "{}  {}  {}",
+            "{}  {}  {}{own}",
             report.name,
             accepted.style(dim()),
             output::report_state(report.state())

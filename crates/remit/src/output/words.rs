@@ -112,6 +112,7 @@ const ZH: &[(&str, &str)] = &[
     ("etag", "版本标记"),
     ("evidence", "证据"),
     ("exclusion", "回避"),
+    ("external id", "外部编号"),
     ("facts", "事实"),
     ("has a part", "参与"),
     ("in short", "概要"),

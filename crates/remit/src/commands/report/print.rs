@@ -69,6 +69,9 @@ pub(super) fn report(GetReportResponse { report, reading }: &GetReportResponse) 
     line(report.name.style(strong()))?;
     field("state", output::report_state(report.state()))?;
     field("accepted", output::time(report.accept_time.as_ref()))?;
+    if !report.external_id.is_empty() {
+        field("external id", &report.external_id)?;
+    }
     field("category", output::category(&report.category))?;
     for subject in &report.subjects {
         let kind = lower(SubjectKind::as_str_name(&subject.kind()), "SUBJECT_KIND_");
