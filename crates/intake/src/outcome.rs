@@ -19,6 +19,7 @@ const TOLD: &[RoutingKind] = &[
     RoutingKind::CaseHandedUp,
     RoutingKind::CaseDispatched,
     RoutingKind::AgencyDesignated,
+    RoutingKind::CaseReclassified,
     RoutingKind::CaseSucceeded,
     RoutingKind::ClaimAgreed,
     RoutingKind::ClockPaused,
@@ -49,6 +50,7 @@ pub(crate) fn told(entry: &Opened, change: &CaseChange) -> Option<ReceiptStep> {
         agency_titles: change.lead_titles.clone(),
         reason: change.reason,
         text: change.reporter_text.clone(),
+        category: change.category.clone(),
         // In the words of today.
         titles: Vec::new(),
     })

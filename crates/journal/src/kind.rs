@@ -118,6 +118,7 @@ kinds! {
         CaseDeclined "case.declined" "declined by the lead: a superior designates" "已退回，由上级指定管辖"
         CaseTransferred "case.transferred" "transferred to another agency" "已移交"
         CaseHandedUp "case.handed-up" "handed up to the superior by the lead" "承办单位已报请上级"
+        CaseReclassified "case.reclassified" "filed under another category, and routed anew" "已更改类别并重新分派"
         CaseDispatched "case.dispatched" "handed down to a unit below" "已交办下级"
         AgencyDesignated "case.agency-designated" "lead designated by the superior" "上级已指定管辖"
         LeadClaimed "case.lead-claimed" "lead claimed by a supporting agency" "协办单位主张管辖"

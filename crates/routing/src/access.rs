@@ -23,6 +23,7 @@ pub const ACCESS: &[Table] = &[
             Method::new("EscalateCase", &[Kind::Agency]),
             Method::new("DispatchCase", &[Kind::Agency]),
             Method::new("DesignateAgency", &[Kind::Agency]),
+            Method::new("ReclassifyCase", &[Kind::Agency]),
             Method::new("RequestAssistance", &[Kind::Agency]),
             Method::new("AnswerAssistance", &[Kind::Agency]),
             Method::new("ClaimLead", &[Kind::Agency]),

@@ -36,6 +36,7 @@ mod open;
 mod part;
 mod pause;
 mod propose;
+mod reclassify;
 mod record;
 mod recuse;
 mod reopen;
@@ -80,6 +81,7 @@ pub use self::{
     part::{Part, Party, Sight, sees},
     pause::{PauseClock, ResumeClock},
     propose::Propose,
+    reclassify::{Filing, Reclassify, Refiled},
     record::{RecordProgress, RecordUrgentMeasure},
     recuse::Recuse,
     reopen::Reopen,
@@ -254,6 +256,8 @@ pub enum Origin {
     Reopened(AgencyId),
     /// The agency before it stepped aside: this one must designate.
     Recused(AgencyId),
+    /// The agency before it filed the case under another category.
+    Reclassified(AgencyId),
 }
 
 impl Origin {
@@ -273,6 +277,7 @@ impl Origin {
             Self::Review(from) => ("review", Some(from)),
             Self::Reopened(from) => ("reopened", Some(from)),
             Self::Recused(from) => ("recused", Some(from)),
+            Self::Reclassified(from) => ("reclassified", Some(from)),
         }
     }
 
@@ -292,6 +297,7 @@ impl Origin {
             ("review", Some(from)) => Some(Self::Review(from)),
             ("reopened", Some(from)) => Some(Self::Reopened(from)),
             ("recused", Some(from)) => Some(Self::Recused(from)),
+            ("reclassified", Some(from)) => Some(Self::Reclassified(from)),
             _ => None,
         }
     }
@@ -312,6 +318,7 @@ impl Origin {
             Self::Review(_) => LeadOriginHow::Review,
             Self::Reopened(_) => LeadOriginHow::Reopened,
             Self::Recused(_) => LeadOriginHow::Recused,
+            Self::Reclassified(_) => LeadOriginHow::Reclassified,
         }
     }
 }
@@ -473,7 +480,7 @@ impl Case {
     }
 }
 
-/// What a case was opened with, and who is excluded from it.
+/// What a case is routed by, and who is excluded from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matter {
     /// The excluded agencies, as by [`Directory::is_excluded`].
@@ -556,6 +563,8 @@ actions! {
     Dispatch
     /// The superior that must designates the lead.
     Designate
+    /// Its owner files it under another category.
+    Reclassify
     /// The lead asks another agency to assist.
     RequestAssistance
     /// The agency asked to assist answers.
@@ -604,11 +613,7 @@ impl Rules<'_> {
         self.may(case, party, action)?;
         let by = party.agency();
         let transition = action.apply(self, Before { case, matter, by })?;
-        // Who steps aside is out with this change.
-        let mut matter = matter.clone();
-        if let Event::Recused { agency } = &transition.event {
-            matter.excluded.insert(agency.clone());
-        }
+        let matter = matter.after(&transition.event);
         Ok(self.tidied(transition, &matter))
     }
 
@@ -712,7 +717,15 @@ fn clock_rule(kind: ClockKind, clocks: &Clocks) -> ClockRule {
 /// The most of a budget that can be used before a lead gets it: its last unit is always left, so
 /// that nobody gets a case whose time has run out.
 fn leaves_one(rule: ClockRule) -> i64 {
-    let units = i64::from(rule.value) - 1;
+    budget(ClockRule {
+        value: rule.value.saturating_sub(1),
+        ..rule
+    })
+}
+
+/// A budget, as in [`Ledger::used`].
+fn budget(rule: ClockRule) -> i64 {
+    let units = i64::from(rule.value);
     match rule.unit {
         Unit::CalendarDays | Unit::WorkingDays => units,
         Unit::Hours | Unit::WorkingHours => units * 3_600_000_000,

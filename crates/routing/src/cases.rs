@@ -72,7 +72,7 @@ pub(crate) enum Answered {
     /// The same, for a notice to the affected side.
     Notified(Box<CaseSight>, Given),
     /// What the change would do.
-    Previewed(HandOverPreview),
+    Previewed(Box<HandOverPreview>),
 }
 
 impl Cases {
@@ -257,7 +257,7 @@ impl Cases {
         match self.commands.commit(command).await? {
             Acted::Done(sight) => Ok(Answered::Changed(sight)),
             Acted::Notified(sight, given) => Ok(Answered::Notified(sight, given)),
-            Acted::Previewed(preview) => Ok(Answered::Previewed(*preview)),
+            Acted::Previewed(preview) => Ok(Answered::Previewed(preview)),
             Acted::NotFound => Err(Failure::NotFound { what: "case" }),
             Acted::EtagMismatch => Err(Failure::EtagMismatch),
             Acted::RequestIdReused => Err(Failure::RequestIdReused),

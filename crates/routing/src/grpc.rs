@@ -18,14 +18,15 @@ use api::{
         DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest, GetCaseResponse,
         HandOverPreview, ListCasesRequest, ListCasesResponse, NotifySubjectRequest, NotifySubjectResponse,
         PauseClockRequest, PauseClockResponse, PreviewRouteRequest, PreviewRouteResponse, ProposeDispositionRequest,
-        ProposeDispositionResponse, RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest,
-        RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse,
-        RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
-        ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse,
-        RouteReportsRequest, RouteReportsResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest,
-        SplitReportResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
-        WatchCasesRequest, WatchCasesResponse, batched_case::Result as BatchedResult, case_service_server::CaseService,
-        case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
+        ProposeDispositionResponse, ReclassifyCaseRequest, ReclassifyCaseResponse, RecordProgressRequest,
+        RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
+        RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest,
+        RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse, ResumeClockRequest,
+        ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse, RouteReportsRequest,
+        RouteReportsResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse,
+        SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, WatchCasesRequest,
+        WatchCasesResponse, batched_case::Result as BatchedResult, case_service_server::CaseService, case_sight::Sight,
+        routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::{
@@ -43,8 +44,8 @@ use crate::{
     case::{
         ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AnswerStatement, AskReporter,
         ClaimLead, Decline, Designate, Dispatch, Escalate, Membership, NotifySubject, Party, PauseClock, Propose,
-        Reason, RecordProgress, RecordUrgentMeasure, Recuse, Reopen, RequestAssistance, RequestReview, ResumeClock,
-        Review, ShareNarrative, SplitReport, Supervise, Transfer,
+        Reason, Reclassify, RecordProgress, RecordUrgentMeasure, Recuse, Refiled, Reopen, RequestAssistance,
+        RequestReview, ResumeClock, Review, ShareNarrative, SplitReport, Supervise, Transfer,
     },
     cases::{Answered, Cases, ChangeRequest, check_count, forgotten, watched},
     feed::Interrupted,
@@ -106,7 +107,7 @@ impl From<Answered> for Shown {
             },
             Answered::Previewed(preview) => Self {
                 sight: None,
-                preview: Some(preview),
+                preview: Some(*preview),
                 given: None,
             },
         }
@@ -223,6 +224,11 @@ verbs! {
     DesignateAgencyRequest (note) => DesignateAgencyResponse { sight, preview }: |asked, _| {
         let agency = agency("agency", &asked.agency)?;
         Ok(Action::Designate(Designate { agency }))
+    };
+    ReclassifyCaseRequest (note) => ReclassifyCaseResponse { sight, preview }: |asked, _| {
+        let (category, ()) = both(category("category", &asked.category), written("note", &asked.note))?;
+        // The store knows what follows.
+        Ok(Action::Reclassify(Reclassify { category, refiled: Refiled::NoCategory }))
     };
     RequestAssistanceRequest (note) => RequestAssistanceResponse { current_case }: |asked, _| {
         let of = agency("agency", &asked.agency)?;
@@ -473,6 +479,14 @@ fn agency(field: &'static str, name: &str) -> Result<AgencyId, Vec<Violation>> {
     })
 }
 
+fn category(field: &'static str, name: &str) -> Result<String, Vec<Violation>> {
+    let id = names::Collection::CATEGORIES.id(name);
+    id.map(ToOwned::to_owned).ok_or_else(|| {
+        let description = "must be the name of a category, such as `categories/{id}`";
+        vec![Violation::new(field, description)]
+    })
+}
+
 fn report(field: &'static str, name: &str) -> Result<Uuid, Vec<Violation>> {
     names::REPORT.id(name).ok_or_else(|| {
         let description = "must be the name of a report, such as `reports/{id}`";
@@ -551,7 +565,7 @@ impl Service {
             name,
             result: Some(match answer {
                 Ok(Answered::Changed(sight) | Answered::Notified(sight, _)) => BatchedResult::Sight(*sight),
-                Ok(Answered::Previewed(preview)) => BatchedResult::Preview(preview),
+                Ok(Answered::Previewed(preview)) => BatchedResult::Preview(*preview),
                 Err(failure) => BatchedResult::Error(failed(failure)),
             }),
         };
@@ -689,6 +703,13 @@ impl CaseService for Service {
         &self,
         request: Request<DesignateAgencyRequest>,
     ) -> Result<Response<DesignateAgencyResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn reclassify_case(
+        &self,
+        request: Request<ReclassifyCaseRequest>,
+    ) -> Result<Response<ReclassifyCaseResponse>, Status> {
         self.act(request).await
     }
 

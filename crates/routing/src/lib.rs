@@ -155,7 +155,7 @@ pub struct Dependencies {
     pub current: Arc<Current>,
     /// The calendars of deadlines.
     pub calendars: Arc<Calendars>,
-    /// The categories that rule sets are checked against.
+    /// The categories that rule sets are checked against, and cases filed under.
     pub taxonomy: Arc<Taxonomy>,
     /// The connection to intake.
     pub intake: Caller,
@@ -227,6 +227,7 @@ impl Routing {
             dependencies.db.clone(),
             Arc::clone(&dependencies.current),
             Arc::clone(&dependencies.calendars),
+            Arc::clone(&dependencies.taxonomy),
             Arc::clone(&dependencies.entropy),
         ));
         Self::start_with(

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use api::routing::{
     ActivateRuleSetRequest, ActivateRuleSetResponse, CheckRuleSetRequest, CreateRuleSetRequest, CreateRuleSetResponse,
-    ExplainRouteRequest, Facts, ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteResponse,
-    RouteDecision, RuleFinding, RuleTable, SimulateRuleSetResponse, SimulationProgress, check_rule_set_request::Target,
-    simulate_rule_set_response::Update,
+    ExplainRouteRequest, Facts, ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteRequest,
+    ReplayRouteResponse, RouteDecision, RuleFinding, RuleTable, SimulateRuleSetResponse, SimulationProgress,
+    check_rule_set_request::Target, simulate_rule_set_response::Update,
 };
 use data_encoding::HEXLOWER;
 use decision::{
@@ -331,18 +331,30 @@ impl Service {
     }
 
     /// Decides the route of a case again, for a caller that sees the case.
-    pub(crate) async fn replay(&self, caller: &Identity, name: &str) -> Result<ReplayRouteResponse, Failure> {
+    pub(crate) async fn replay(
+        &self,
+        caller: &Identity,
+        request: &ReplayRouteRequest,
+    ) -> Result<ReplayRouteResponse, Failure> {
         let viewer = &party(caller)?;
+        let name = &request.name;
         let mut violations = Violations::new();
         let id = violations.name("name", names::CASE, name);
         let id = violations.finish(|| id)?;
         let not_found = || Failure::NotFound { what: "case" };
         let stored = self.store.case(id, viewer).await?.ok_or_else(not_found)?;
-        let routed = self.simulations.routed(id).await?.ok_or_else(|| {
-            tracing::error!(case = name, "the change that opened a case is missing");
-            Failure::Damaged {
-                record: name.to_owned(),
-            }
+        let routes = stored.case.course.former_categories.len() + 1;
+        let number = usize::try_from(request.route_number)
+            .ok()
+            .filter(|number| *number <= routes);
+        let Some(number) = number else {
+            let description = format!("is no number of a route: the case has {routes}, counted from 1");
+            return Err(Failure::invalid("route_number", description));
+        };
+        let former = u32::try_from(number).ok().filter(|_| number > 0 && number < routes);
+        let routed = self.simulations.routed(id, former).await?.ok_or_else(|| {
+            tracing::error!(case = name, "the change that routed a case is missing");
+            Failure::Damaged { record: name.clone() }
         })?;
         let Some(facts) = &routed.facts else {
             return Ok(ReplayRouteResponse {

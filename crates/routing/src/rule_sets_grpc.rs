@@ -75,7 +75,7 @@ impl RuleSetService for Service {
         &self,
         request: Request<ReplayRouteRequest>,
     ) -> Result<Response<ReplayRouteResponse>, Status> {
-        let replayed = self.replay(caller(&request)?, &request.get_ref().name).await?;
+        let replayed = self.replay(caller(&request)?, request.get_ref()).await?;
         Ok(Response::new(replayed))
     }
 }

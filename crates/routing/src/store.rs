@@ -19,6 +19,7 @@ mod links;
 mod lists;
 mod notices;
 mod read;
+mod refiling;
 mod rows;
 pub mod simulations;
 mod sql;
@@ -77,6 +78,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             "notices",
             include_str!("../migrations/sqlite/0007_notices.sql"),
             include_str!("../migrations/postgres/0007_notices.sql"),
+        ),
+        (
+            "routes",
+            include_str!("../migrations/sqlite/0008_routes.sql"),
+            include_str!("../migrations/postgres/0008_routes.sql"),
         ),
     ],
 };

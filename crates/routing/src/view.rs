@@ -91,8 +91,8 @@ fn history(stored: &StoredCase, reads_notes: bool) -> Vec<CaseStep> {
     steps
 }
 
-/// An answer as it was given, from what is kept of it. Explanation and terms never change; the
-/// history is that of the time, with the notes that the viewer may read now.
+/// An answer as it was given, from what is kept of it. Explanation and terms change with the category
+/// only; the history is that of the time, with the notes that the viewer may read now.
 pub fn with_details(kept: CaseSight, stored: &StoredCase, viewer: &Party, directory: &Directory) -> CaseSight {
     let now = case(stored, viewer, directory);
     let sight = kept.sight.map(|sight| match sight {
@@ -100,8 +100,8 @@ pub fn with_details(kept: CaseSight, stored: &StoredCase, viewer: &Party, direct
             // Its opening has no step.
             let steps = sequence(&then.etag).map_or(0, |sequence| sequence.saturating_sub(1));
             case_sight::Sight::CurrentCase(routing::Case {
-                explanation: now.explanation,
-                terms: now.terms,
+                explanation: now.explanation.filter(|_| then.category == now.category),
+                terms: now.terms.filter(|_| then.category == now.category),
                 history: now.history.into_iter().take(steps).collect(),
                 disposition: then.disposition.map(|then| noted(then, now.disposition)),
                 // As they are now: what was said since is there, too.
@@ -394,6 +394,7 @@ pub fn hand_over(before: &Case, after: &Case, directory: &Directory) -> HandOver
         clocks: after.all_clocks().map(clock).collect(),
         losing_sight,
         seeing_content: seeing(after, Sight::Content),
+        explanation: None,
     }
 }
 

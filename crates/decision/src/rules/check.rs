@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use api::intake::VictimKind;
-use api::routing::RuleTable;
+use api::routing::{Facts, RuleTable};
 use places::TerritoryCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -70,6 +70,23 @@ impl Taxonomy {
     pub fn shipped() -> Self {
         Self::parse(include_str!("../../../../deploy/config/categories.yaml"))
             .expect("a test of this crate parses the shipped taxonomy")
+    }
+
+    /// The facts of a report, as they would be if it had been filed under another category: without
+    /// the details that this one does not have. `None` if no category has the id.
+    #[must_use]
+    pub fn refile(&self, facts: &Facts, category: &str) -> Option<Facts> {
+        let found = self.categories.iter().find(|known| known.id == category)?;
+        let is_detail = |path: &String, value: &String| {
+            let mut details = found.details.iter();
+            details.any(|detail| detail.path == *path && detail.allows(value))
+        };
+        let mut facts = facts.clone();
+        facts.category = names::Collection::CATEGORIES.of(&found.id);
+        facts.urgent = found.urgency == "urgent";
+        facts.publication = found.publication;
+        facts.details.retain(|path, value| is_detail(path, value));
+        Some(facts)
     }
 
     /// Ids of the categories.

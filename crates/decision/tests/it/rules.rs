@@ -835,3 +835,40 @@ fn faults_are_findings_and_another_structure_is_refused() {
     assert!(parse("  - {row: a, priority: high}\n").is_err());
     assert_eq!(SHIPPED.map(|(id, _)| id), ["ranked", "first-receiver"]);
 }
+
+#[test]
+fn facts_are_filed_under_another_category_without_what_it_does_not_have() {
+    let taxonomy = Taxonomy::shipped();
+    let facts = Facts {
+        category: "categories/consumer-harm".to_owned(),
+        details: [("filing", "clue"), ("deposit.channel", "card"), ("weapon", "none")]
+            .map(|(path, value)| (path.to_owned(), value.to_owned()))
+            .into(),
+        excluded: vec!["agencies/police-450100".to_owned()],
+        loss_minor_units: 5,
+        ..Facts::default()
+    };
+    let refiled = taxonomy.refile(&facts, "gambling").expect("a category");
+    let expected = Facts {
+        category: "categories/gambling".to_owned(),
+        details: [("deposit.channel".to_owned(), "card".to_owned())].into(),
+        ..facts.clone()
+    };
+    assert_eq!(refiled, expected);
+    // A value that the category does not allow is left out, too.
+    let mut odd = facts.clone();
+    odd.details.insert("deposit.channel".to_owned(), "salt".to_owned());
+    assert!(
+        taxonomy
+            .refile(&odd, "gambling")
+            .expect("a category")
+            .details
+            .is_empty()
+    );
+    // What the category says of each of its reports comes with it.
+    let urgent = taxonomy.refile(&facts, "threat-to-person").expect("a category");
+    let publication = taxonomy.refile(&facts, "insult-defamation").expect("a category");
+    assert_eq!((refiled.urgent, urgent.urgent), (false, true));
+    assert_eq!((refiled.publication, publication.publication), (false, true));
+    assert_eq!(taxonomy.refile(&facts, "no-such"), None);
+}

@@ -145,6 +145,7 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
             reporter_text: String::new(),
             told_report: String::new(),
             question: None,
+            category: String::new(),
         },
         state,
         traceparent: String::new(),

@@ -129,6 +129,9 @@ Examples:
     Replay {
         /// Name of the case, `cases/{id}`
         case: String,
+        /// Of a case that was filed under other categories, the route with this number: 1 is the first
+        #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
+        route: i32,
     },
     /// List the stored rule sets, newest first
     #[command(after_help = "Example:\n  remit route list")]
@@ -224,7 +227,7 @@ impl Command {
                 line(format_args!("in force: {} ({})", rule_set.table_id, rule_set.name))?;
                 Ok(())
             }
-            Action::Replay { case } => server.replay(case, json).await,
+            Action::Replay { case, route } => server.replay(case, route, json).await,
             Action::List => server.list(json).await,
             Action::Show { name } => {
                 let (mut client, failed) = server.client()?;
@@ -334,13 +337,13 @@ impl Server<'_> {
         Ok(())
     }
 
-    async fn replay(&self, name: String, json: bool) -> anyhow::Result<()> {
+    async fn replay(&self, name: String, route_number: i32, json: bool) -> anyhow::Result<()> {
         let (mut client, failed) = self.client()?;
-        let answer = client
-            .replay_route(ReplayRouteRequest { name: name.clone() })
-            .await
-            .map_err(failed)?
-            .into_inner();
+        let request = ReplayRouteRequest {
+            name: name.clone(),
+            route_number,
+        };
+        let answer = client.replay_route(request).await.map_err(failed)?.into_inner();
         if json {
             output::json(&answer)?;
         } else {

@@ -234,6 +234,9 @@ fn happened(step: &CaseStep) -> String {
     if !step.told_by.is_empty() {
         said = format!("{said}: {}", step.told_by);
     }
+    if !step.category.is_empty() {
+        said = format!("{said}: {}", id(&step.category));
+    }
     if !step.recused_agency.is_empty() {
         said = format!("{said}: {}", id(&step.recused_agency));
     }
@@ -272,6 +275,7 @@ fn came_by(origin: &LeadOrigin) -> String {
         LeadOriginHow::Review => tell("a review of what {0} decided", &[&former]),
         LeadOriginHow::Reopened => tr("being opened again").to_owned(),
         LeadOriginHow::Recused => tell("{0} stepping aside: it must designate a lead", &[&former]),
+        LeadOriginHow::Reclassified => tell("another category, under which {0} filed it", &[&former]),
         LeadOriginHow::Unspecified => tr("a way that this version does not know").to_owned(),
     }
 }
@@ -330,6 +334,9 @@ pub fn preview(preview: &HandOverPreview) -> anyhow::Result<()> {
     }
     for agency in &preview.losing_sight {
         field("loses sight", id(agency))?;
+    }
+    if let Some(explanation) = &preview.explanation {
+        explanation::explanation(explanation)?;
     }
     Ok(())
 }

@@ -252,6 +252,7 @@ const ZH: &[(&str, &str)] = &[
     ("designation by {0}", "由 {0} 指定管辖"),
     ("being handed up by {0}", "由 {0} 上报"),
     ("being handed down by {0}", "由 {0} 交办"),
+    ("another category, under which {0} filed it", "{0} 更改类别后分派"),
     ("a claim that {0} agreed to", "主张管辖，{0} 同意"),
     (
         "a claim that {0} disputed: it must designate a lead",
@@ -420,6 +421,7 @@ const ZH: &[(&str, &str)] = &[
     ("transferred", "已移交"),
     ("handed up", "已上报"),
     ("handed down", "已交办"),
+    ("filed under another category", "已更改类别"),
     ("designated", "已指定"),
     ("the place is another agency's", "属他处管辖"),
     ("the matter is another function's", "属其他职能"),

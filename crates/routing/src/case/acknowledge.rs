@@ -75,7 +75,7 @@ mod tests {
                 state: State::IN_PROGRESS,
                 description: "the case is IN_PROGRESS; to take it over it must be ASSIGNED; \
                               now you can transfer it to another agency, or hand it up to your superior, \
-                              or dispatch it to a unit under your agency, or ask another agency to assist, \
+                              or dispatch it to a unit under your agency, or file it under another category, or ask another agency to assist, \
                               or answer a claim to lead it, or record progress, or record an urgent measure, \
                               or ask the reporter something, or propose a disposition, or step aside, or pause the time for the result, \
                               or resume the time for the result, or share what the reports say, \

@@ -1,5 +1,7 @@
 //! Changes of a case, as they are logged.
 
+use std::sync::Arc;
+
 use api::{
     event::{
         self, AssistanceAnswer, Detail, HandOverReason, NoticeMeans, PauseGround, ReopenReason, ReviewRequester,
@@ -10,7 +12,7 @@ use api::{
 use journal::{RoutingKind, Time};
 use uuid::Uuid;
 
-use super::{Answer, Case, Clock, Reason, Receipt};
+use super::{Answer, Case, Clock, Filing, Reason, Receipt};
 use decision::directory::AgencyId;
 
 /// A change of a case.
@@ -109,6 +111,13 @@ pub enum Event {
     },
     /// A superior designated its lead.
     Designated,
+    /// Its owner filed it under another category.
+    Reclassified {
+        /// Id of the category before.
+        from: String,
+        /// The new route.
+        filing: Arc<Filing>,
+    },
     /// A supporting agency claims the lead.
     LeadClaimed {
         /// The agency.
@@ -249,6 +258,7 @@ impl Event {
             Self::HandedUp { .. } => RoutingKind::CaseHandedUp,
             Self::Dispatched { .. } => RoutingKind::CaseDispatched,
             Self::Designated => RoutingKind::AgencyDesignated,
+            Self::Reclassified { .. } => RoutingKind::CaseReclassified,
             Self::LeadClaimed { .. } => RoutingKind::LeadClaimed,
             Self::ClaimAgreed { .. } => RoutingKind::ClaimAgreed,
             Self::ClaimDisputed { .. } => RoutingKind::ClaimDisputed,
@@ -292,6 +302,14 @@ impl Event {
             | Self::Withdrawn { by }
             | Self::WithdrawalRequested { by } => Some(*by),
             _ => None,
+        }
+    }
+
+    /// Resource name of the category that the change filed the case under; empty for other changes.
+    pub(crate) fn category(&self) -> String {
+        match self {
+            Self::Reclassified { filing, .. } => names::Collection::CATEGORIES.of(&filing.category),
+            _ => String::new(),
         }
     }
 
@@ -340,6 +358,7 @@ impl Event {
             notice_means: detail.notice_means,
             statement: detail.statement,
             statement_answer: detail.statement_answer,
+            category: detail.to_category,
             note: None,
         })
     }
@@ -358,6 +377,10 @@ impl Event {
             | Self::Succeeded => {}
             Self::NarrativeShared { with, .. } => detail.shared_with = with.resource_name(),
             Self::Reminded { of } => detail.reminded_clock = Some(crate::view::clock(of)),
+            Self::Reclassified { from, .. } => {
+                detail.from_category = names::Collection::CATEGORIES.of(from);
+                detail.to_category = self.category();
+            }
             Self::Supervised { by, missed } => {
                 detail.supervisor = by.resource_name();
                 detail.missed_clock = missed.as_ref().map(crate::view::clock);

@@ -98,6 +98,8 @@ pub struct Course {
     pub proposals: u64,
     /// The notices to the affected side, in their order.
     pub notices: Vec<Notice>,
+    /// Ids of the categories that it was filed under before, oldest first.
+    pub former_categories: Vec<String>,
 }
 
 /// How an agency gave a case to its owner, as far as that binds the owner.
@@ -267,13 +269,16 @@ impl Rules<'_> {
         owner: &AgencyId,
         given: (Origin, Event),
     ) -> Result<Transition, Refusal> {
-        let case = before.case;
-        let has_ended = |clock: &super::Clock| clock.due <= self.now && clock.ledger.paused.is_none();
-        let is_late = case.duty().is_some_and(|duty| has_ended(&duty.clock));
-        match is_late && case.state() != State::AWAITING_DESIGNATION {
-            true => barred(case, "its deadline has passed: it goes to the superior now"),
+        match self.is_late(before.case) {
+            true => barred(before.case, "its deadline has passed: it goes to the superior now"),
             false => self.given_to(rule, before, stage, owner, given),
         }
+    }
+
+    /// Whether the time of its lead has ended.
+    pub(super) fn is_late(&self, case: &Case) -> bool {
+        let has_ended = |clock: &super::Clock| clock.due <= self.now && clock.ledger.paused.is_none();
+        case.state() != State::AWAITING_DESIGNATION && case.duty().is_some_and(|duty| has_ended(&duty.clock))
     }
 
     /// Like [`Rules::handed`], whether or not the deadline has passed.

@@ -5,7 +5,8 @@
 //! through another: the main case. What is decided there is applied to the joined ones, as
 //! changes of their own and at a time of its own, by [`Rules::followed`]; once for each, and not
 //! to one of which something else was proposed. A link has an effect only between cases with one
-//! lead and the same exclusions; while these differ, each case goes on by itself.
+//! lead and the same exclusions; while these differ, each case goes on by itself. So does one that was
+//! filed under another category.
 
 use std::collections::BTreeSet;
 
@@ -119,7 +120,8 @@ impl Rules<'_> {
     /// with what the officer wrote of it. `None` if there is nothing, or if its own rules do not allow
     /// it: then the lead does it for that case by itself, or not.
     pub fn followed(&self, main: Main<'_>, member: &Case, matter: &Matter) -> Option<(Transition, CaseNote)> {
-        if main.matter.excluded != matter.excluded {
+        let is_refiled = |case: &Case| !case.course.former_categories.is_empty();
+        if main.matter.excluded != matter.excluded || is_refiled(main.case) || is_refiled(member) {
             return None;
         }
         let (owner, leads) = (member.owner()?, main.case.owner()?);

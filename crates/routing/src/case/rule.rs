@@ -3,7 +3,8 @@
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
 use super::{
-    Action, Part, State, ask_reporter, claim, close, hand_up, join, open, pause, settle, succeed, supervise, withdraw,
+    Action, Part, State, ask_reporter, claim, close, hand_up, join, open, pause, reclassify, settle, succeed,
+    supervise, withdraw,
 };
 use decision::calendar::ClockKind;
 
@@ -72,6 +73,8 @@ impl Rule {
             hand_up::REPEAT,
             hand_up::PASS_ON,
             claim::DISPUTE,
+            reclassify::KEEP,
+            reclassify::UPWARD,
             ask_reporter::ADD_INFORMATION,
             ask_reporter::ANSWER_QUESTION,
             withdraw::WITHDRAW,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::routing::{CaseSight, KeptAnswer};
-use decision::directory::Directory;
+use decision::{decide::without_excluded, directory::Directory};
 use journal::{Answers, Earlier, Time};
 use prost::Message;
 use sql::{Error, Tx};
@@ -11,7 +11,9 @@ use sql::{Error, Tx};
 use super::{
     Acted, Command, Given,
     change::{ChangeContext, Locked, OnLocked, lock},
-    exclusions, links, notices, rows,
+    exclusions, links, notices,
+    refiling::Refiling,
+    rows,
     sql::SqlStore,
     versions,
 };
@@ -91,7 +93,12 @@ impl SqlStore {
                 continue;
             };
             let split = links::found(tx, command).await?;
-            let command = split.as_ref().map_or(command, |split| &split.command);
+            let refiling = self.refile(tx, command, case, &active).await?;
+            let looked_up = split.as_ref().map(|split| &split.command);
+            let command = looked_up
+                .or_else(|| refiling.as_ref().map(|refiling| &refiling.command))
+                .unwrap_or(command);
+            let route = refiling.as_ref().and_then(Refiling::route);
             let transition = match self.judge(case, command, directory, now.max(case.stored.head.time)) {
                 Ok(transition) => transition,
                 Err(refused) => {
@@ -100,7 +107,14 @@ impl SqlStore {
                 }
             };
             if command.validate_only {
-                let preview = view::hand_over(&case.stored.case, &transition.case, directory);
+                let mut preview = view::hand_over(&case.stored.case, &transition.case, directory);
+                preview.explanation =
+                    route.map(
+                        |route| match sees(&case.stored.case, &command.by, directory, Sight::Exclusions) {
+                            true => route.decision.explanation.clone(),
+                            false => without_excluded(route.decision.explanation.clone()),
+                        },
+                    );
                 acted.push(Acted::Previewed(Box::new(preview)));
                 continue;
             }
@@ -108,7 +122,7 @@ impl SqlStore {
                 actor: command.actor.clone(),
                 caused_by: None,
                 traceparent: command.traceparent.clone(),
-                route: None,
+                route,
                 note: command.note.clone(),
                 link_commitment: match &split {
                     Some(split) => split.end(tx, now).await?,
@@ -117,7 +131,11 @@ impl SqlStore {
             };
             let given = notices::given(&transition.event, &*self.entropy);
             let excludes = matches!(transition.event, Event::Recused { .. });
-            changed.push(self.change(case, transition, context, directory, now));
+            let change = self.change(case, transition, context, directory, now);
+            if let Some(refiling) = &refiling {
+                refiling.keep(tx, case, &change.delivery.change).await?;
+            }
+            changed.push(change);
             recused.extend(excludes.then(|| (command.case, case.matter.clone())));
             let sight = view::sight(&case.stored, &command.by, directory);
             if let Some(request) = &command.request {

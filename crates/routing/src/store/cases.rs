@@ -168,7 +168,7 @@ impl SqlStore {
     }
 
     /// Commits the explanation of a route to the facts it was decided from.
-    fn commit_to_facts(&self, route: &mut Route) {
+    pub(super) fn commit_to_facts(&self, route: &mut Route) {
         let mut salt = [0; 32];
         self.entropy.fill(&mut salt);
         let explanation = &mut route.decision.explanation;

@@ -149,7 +149,7 @@ pub(super) struct ChangeContext<'a> {
     pub(super) actor: Actor,
     pub(super) caused_by: Option<Uuid>,
     pub(super) traceparent: String,
-    /// Set if the change opens the case.
+    /// Set if the change routes the case: opens it, or files it under another category.
     pub(super) route: Option<&'a Route>,
     /// What the officer writes with it.
     pub(super) note: CaseNote,
@@ -190,9 +190,7 @@ impl SqlStore {
         let audience = seeing(&stored.case).into_iter().chain(seeing(&transition.case));
         let audience = audience.collect();
         // What is told of this change already is told without whoever steps aside.
-        if let Event::Recused { agency } = &transition.event {
-            matter.excluded.insert(agency.clone());
-        }
+        *matter = matter.after(&transition.event);
         let written = self.written(&context.note);
         let note = std::mem::take(&mut context.note);
         let by = AgencyId::from_resource_name(&context.actor.agency).ok();
@@ -293,6 +291,7 @@ impl SqlStore {
             reports,
             advice,
             reason: transition.event.reason().into(),
+            category: transition.event.category(),
             told_report: transition.event.told_by().map(report_name).unwrap_or_default(),
             // What is proposed for a disposition is told with the decision, if there is one.
             reporter_text: note

@@ -72,9 +72,12 @@ pub(super) fn stored(row: &Row) -> Result<CaseRow, Error> {
 
 /// A case with its opening: from [`stored_columns`], `explanation` and `matter`.
 pub(super) fn stored_with_opening(row: &Row) -> Result<CaseRow, Error> {
+    let stored = stored(row)?;
+    let mut opening = opening(row)?;
+    opening.matter.category.clone_from(&stored.category);
     Ok(CaseRow {
-        opening: Some(opening(row)?),
-        ..stored(row)?
+        opening: Some(opening),
+        ..stored
     })
 }
 
@@ -355,6 +358,11 @@ fn course_bytes(course: &Course) -> Vec<u8> {
         withdrawal_requested: course.withdrawal_requested,
         proposal_count: course.proposals.cast_signed(),
         notices: course.notices.iter().map(crate::view::case_notice).collect(),
+        former_categories: course
+            .former_categories
+            .iter()
+            .map(|id| names::Collection::CATEGORIES.of(id))
+            .collect(),
     }
     .encode_to_vec()
 }
@@ -381,7 +389,17 @@ fn course(row: &Row) -> Result<Course, Error> {
         withdrawal_requested: course.withdrawal_requested,
         proposals: u64::try_from(course.proposal_count).map_err(|error| damaged("number of proposals", error))?,
         notices: course.notices.into_iter().map(notice).collect::<Result<_, _>>()?,
+        former_categories: course
+            .former_categories
+            .iter()
+            .map(category)
+            .collect::<Result<_, _>>()?,
     })
+}
+
+fn category(name: &String) -> Result<String, Error> {
+    let id = names::Collection::CATEGORIES.id(name);
+    id.map(ToOwned::to_owned).ok_or_else(|| damaged("category", name))
 }
 
 /// A notice to the affected side, as stored.

@@ -36,8 +36,9 @@ pub trait Simulations: Send + Sync + 'static {
     /// The facts of cases after one, in ascending order of ids, at most `limit`.
     async fn case_facts(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<CaseFacts>, Error>;
 
-    /// The stored route of a case; `None` if it or its opening change is missing.
-    async fn routed(&self, case: Uuid) -> Result<Option<Routed>, Error>;
+    /// The stored route of a case, with the change that logged it; `None` if there is none. `former` is
+    /// the number of one that another took the place of.
+    async fn routed(&self, case: Uuid, former: Option<u32>) -> Result<Option<Routed>, Error>;
 
     /// Records a finished simulation, in place of an earlier one of the same.
     async fn finish_simulation(
@@ -106,15 +107,17 @@ impl Simulations for super::SqlStore {
             .collect()
     }
 
-    async fn routed(&self, case: Uuid) -> Result<Option<Routed>, Error> {
-        let row = self
-            .db
-            .fetch_optional(
-                "SELECT facts, explanation, entry, salt, detail FROM cases \
-                 JOIN case_openings ON case_id = id JOIN journal ON record = $2 AND sequence = 1 WHERE id = $1",
-                vec![case.to_string().into(), name(case).into()],
-            )
-            .await?;
+    async fn routed(&self, case: Uuid, former: Option<u32>) -> Result<Option<Routed>, Error> {
+        let in_force = "SELECT facts, explanation, entry, salt, detail FROM cases \
+                        JOIN case_openings ON case_id = id \
+                        JOIN journal ON record = $2 AND journal.sequence = case_openings.sequence WHERE id = $1";
+        let superseded = "SELECT facts, explanation, entry, salt, detail FROM case_former_routes \
+                          JOIN journal ON record = $2 AND journal.sequence = case_former_routes.sequence \
+                          WHERE case_id = $1 AND number = $3";
+        let mut values: Vec<Value> = vec![case.to_string().into(), name(case).into()];
+        values.extend(former.map(|number| i64::from(number).into()));
+        let statement = former.map_or(in_force, |_| superseded);
+        let row = self.db.fetch_optional(statement, values).await?;
         let Some(row) = row else { return Ok(None) };
         let explanation: Vec<u8> = row.get("explanation")?;
         Ok(Some(Routed {
@@ -162,7 +165,7 @@ impl Simulations for super::SqlStore {
 }
 
 /// Erased facts are empty; all others have a category.
-fn facts(bytes: &[u8]) -> Result<Option<Facts>, Error> {
+pub(super) fn facts(bytes: &[u8]) -> Result<Option<Facts>, Error> {
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use decision::{
     calendar::Calendars,
     directory::{AgencyId, Directory},
-    rules::RuleSet,
+    rules::{RuleSet, Taxonomy},
 };
 use journal::{Arrival, Bytes32, Earlier, Entropy, RequestId, Time};
 use sql::{Db, Error};
@@ -37,6 +37,7 @@ pub struct SqlStore {
     pub(super) db: Db,
     pub(super) current: Arc<Current>,
     pub(super) calendars: Arc<Calendars>,
+    pub(super) taxonomy: Arc<Taxonomy>,
     pub(super) entropy: Arc<dyn Entropy>,
 }
 
@@ -50,11 +51,18 @@ impl std::fmt::Debug for SqlStore {
 
 impl SqlStore {
     /// A store in an open database in which `current` is active.
-    pub fn new(db: Db, current: Arc<Current>, calendars: Arc<Calendars>, entropy: Arc<dyn Entropy>) -> Self {
+    pub fn new(
+        db: Db,
+        current: Arc<Current>,
+        calendars: Arc<Calendars>,
+        taxonomy: Arc<Taxonomy>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         Self {
             db,
             current,
             calendars,
+            taxonomy,
             entropy,
         }
     }

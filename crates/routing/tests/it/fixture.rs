@@ -8,7 +8,7 @@ use api::routing::{Facts, ReportChange};
 use decision::calendar::Calendars;
 use decision::decide::{Decision, decide};
 use decision::directory::{AgencyId, Directory};
-use decision::rules::RuleSet;
+use decision::rules::{RuleSet, Taxonomy};
 use journal::{
     Arrival, Change, Draft, Head, ManualClock, Opened, RequestId, SeededEntropy, Time, Timekeeper, random_id,
 };
@@ -125,6 +125,7 @@ impl Fixture {
             self.db.clone(),
             Arc::clone(&self.current),
             Arc::new(Calendars::parse(&yaml).unwrap()),
+            Arc::new(Taxonomy::shipped()),
             Arc::clone(&self.entropy) as Arc<dyn journal::Entropy>,
         ))
     }
@@ -442,6 +443,7 @@ fn store(db: &Db, current: &Arc<Current>, entropy: &Arc<SeededEntropy>) -> Arc<S
         db.clone(),
         Arc::clone(current),
         Arc::new(Calendars::shipped().clone()),
+        Arc::new(Taxonomy::shipped()),
         Arc::clone(entropy) as Arc<dyn journal::Entropy>,
     ))
 }

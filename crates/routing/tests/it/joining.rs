@@ -299,7 +299,7 @@ async fn p1_the_log_has_a_commitment_to_each_link_and_tells_none(backend: Backen
 
 impl Fixture {
     /// Lets time pass until what is joined has followed, and returns how many cases changed.
-    async fn follow(&self) -> usize {
+    pub async fn follow(&self) -> usize {
         self.clock.advance(3 * HOUR);
         self.ticker(&self.store).follow().await.unwrap()
     }

@@ -18,6 +18,7 @@ mod notices;
 mod observer;
 mod operators;
 mod outcomes;
+mod refiling;
 mod reporters;
 mod rule_sets;
 mod service;

@@ -88,7 +88,10 @@ async fn simulate(running: &Running, name: &str) -> (Vec<Update>, SimulationSumm
 }
 
 async fn replay(running: &Running, system: &str, name: &str) -> Result<ReplayRouteResponse, Status> {
-    let request = ReplayRouteRequest { name: name.to_owned() };
+    let request = ReplayRouteRequest {
+        name: name.to_owned(),
+        ..ReplayRouteRequest::default()
+    };
     client(running, system)
         .replay_route(request)
         .await

@@ -9,7 +9,7 @@ use api::{event::Disposition, routing::CaseDisposition};
 use decision::{
     calendar::Calendars,
     directory::{AgencyId, Directory},
-    rules::RuleSet,
+    rules::{RuleSet, Taxonomy},
 };
 use hdrhistogram::Histogram;
 use journal::{Clock as _, SystemClock, SystemEntropy, ordered_id};
@@ -122,6 +122,7 @@ async fn on(name: &str, backend: &Backend) -> anyhow::Result<()> {
         db.clone(),
         Arc::new(current),
         Arc::new(Calendars::shipped().clone()),
+        Arc::new(Taxonomy::shipped()),
         Arc::new(SystemEntropy),
     );
     let agency = AgencyId::new(AGENCY).map_err(|_| anyhow::anyhow!("no id"))?;

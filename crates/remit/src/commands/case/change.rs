@@ -14,13 +14,14 @@ use api::routing::{
     BatchDeclineCasesRequest, BatchTransferCasesRequest, ClaimLeadRequest, ClaimLeadResponse, ClockNeed,
     DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
     DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, HandOverPreview, PauseClockRequest,
-    PauseClockResponse, ProposeDispositionRequest, ProposeDispositionResponse, RecordProgressRequest,
-    RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
-    RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
-    RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
-    ReviewDispositionResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse,
-    SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
-    case_service_client::CaseServiceClient, case_sight::Sight,
+    PauseClockResponse, ProposeDispositionRequest, ProposeDispositionResponse, ReclassifyCaseRequest,
+    ReclassifyCaseResponse, RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest,
+    RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse,
+    RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
+    ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse,
+    ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse, SuperviseCaseRequest,
+    SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, case_service_client::CaseServiceClient,
+    case_sight::Sight,
 };
 use clap::{
     Args, Subcommand, ValueEnum,
@@ -359,6 +360,24 @@ Example:
         /// Why
         #[arg(long, value_name = "TEXT")]
         note: String,
+    },
+    /// File a case under another category, as its lead or the superior that must designate
+    #[command(after_help = "\
+It is routed anew, by the same facts: `--preview` shows where it would go, and why. `remit category list` has
+the categories.
+
+Example:
+  remit case reclassify cases/0d9f… fraud.loan --note 'a loan, no investment' --preview --as police-450100")]
+    Reclassify {
+        #[command(flatten)]
+        of: Of,
+        /// The category
+        category: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        #[command(flatten)]
+        preview: Preview,
     },
     /// Put a case under your supervision, as a superior of its lead
     #[command(after_help = "\
@@ -787,6 +806,21 @@ impl Change {
                     .done(tr("joined no longer"), client.split_report(request).await)
                     .await
             }
+            Self::Reclassify {
+                of,
+                category,
+                note,
+                preview: Preview { validate_only },
+            } => {
+                let category = format!("categories/{}", id(&category));
+                let request = request!(of => ReclassifyCaseRequest { category, note, validate_only });
+                shown
+                    .done(
+                        tr("filed under another category"),
+                        client.reclassify_case(request).await,
+                    )
+                    .await
+            }
             Self::Supervise { of, within, note } => {
                 let request = request!(of => SuperviseCaseRequest { term: within, note });
                 shown
@@ -851,7 +885,7 @@ shown!(AnswerAssistanceResponse => |answered| Done {
 // These can be asked what they would do, and may take it out of sight.
 shown!(
     DeclineCaseResponse, TransferCaseResponse, EscalateCaseResponse, DispatchCaseResponse, DesignateAgencyResponse,
-    AnswerClaimResponse, RequestReviewResponse, RecuseAgencyResponse
+    AnswerClaimResponse, ReclassifyCaseResponse, RequestReviewResponse, RecuseAgencyResponse
     => |answered| Done {
         preview: answered.preview,
         sight: answered.sight.and_then(|sight| sight.sight),

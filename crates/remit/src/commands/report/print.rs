@@ -236,6 +236,9 @@ fn happened(step: &ReceiptStep) -> String {
     if !step.agency.is_empty() {
         said = format!("{said}: {}", output::text(&step.agency_titles));
     }
+    if !step.category.is_empty() {
+        said = format!("{said}: {}", id(&step.category));
+    }
     if step.reason != 0 {
         said = tell("{0} ({1})", &[&said, &output::reason(step.reason())]);
     }

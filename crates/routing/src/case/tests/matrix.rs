@@ -1,10 +1,12 @@
 //! Every verb by every part in every state, and the printed tables.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use api::event::{
     NoticeMeans, PauseGround, ReopenReason, ReviewRequester, StatementAnswer, StatementKind, UrgentMeasure,
 };
+
+use decision::decide::{Decision, Destination};
 
 use super::*;
 
@@ -28,6 +30,22 @@ fn actions() -> Vec<Action> {
         }),
         Action::Designate(Designate {
             agency: id("police-450100"),
+        }),
+        Action::Reclassify(Reclassify {
+            category: "consumer-harm".to_owned(),
+            refiled: Refiled::Filed(Arc::new(Filing {
+                category: "consumer-harm".to_owned(),
+                decision: Decision {
+                    outcome: Destination::Lead {
+                        agency: id("police-450200"),
+                        factor: None,
+                    },
+                    supporting: Vec::new(),
+                    terms: matter(&[]).terms,
+                    explanation: Default::default(),
+                },
+                last_resort: Vec::new(),
+            })),
         }),
         Action::RequestAssistance(RequestAssistance {
             of: id("police-450200"),
@@ -249,6 +267,8 @@ const ALLOWED: &[(&str, Part, &[State])] = &[
     ("escalate", Part::Lead, &[State::ASSIGNED, State::IN_PROGRESS]),
     ("dispatch", Part::Lead, &[State::ASSIGNED, State::IN_PROGRESS]),
     ("designate", Part::Designating, &[State::AWAITING_DESIGNATION]),
+    ("reclassify", Part::Lead, &[State::ASSIGNED, State::IN_PROGRESS]),
+    ("reclassify", Part::Designating, &[State::AWAITING_DESIGNATION]),
     (
         "request-assistance",
         Part::Lead,
@@ -375,7 +395,7 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     }
     assert_eq!(
         cells,
-        26 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 3 + 4 + 7 + 7),
+        27 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 3 + 4 + 7 + 7),
         "lead, designating, supporting, informed, asked, giving, deciding, supervising, superior, affected side, operator"
     );
 }

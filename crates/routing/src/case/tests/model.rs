@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
 };
 
 use api::{
@@ -203,8 +204,64 @@ impl Life {
         }
     }
 
+    /// A route under some category, by other terms: as a route is, to one that may lead, or upward.
+    fn filing(&mut self) -> Refiled {
+        let today = Some(self.directory.day(self.rules().now));
+        let mut terms = self.matter.terms.clone();
+        let random = &mut self.random;
+        if let Some(terms) = &mut terms {
+            let (value, unit) = (
+                random.random_range(1..30),
+                *[Unit::WorkingDays, Unit::Hours].choose(random).unwrap(),
+            );
+            terms.clocks.result = ClockRule {
+                kind: ClockKind::Result,
+                value,
+                unit,
+            };
+        }
+        let may = |id: &&AgencyId| {
+            let agency = self.directory.agency(id).unwrap();
+            let is_police = agency.functions.iter().any(|function| function.as_str() == "police");
+            is_police && agency.is_active(today) && !self.directory.is_excluded(id, &self.matter.excluded)
+        };
+        let able: Vec<&AgencyId> = self.agencies.iter().filter(may).collect();
+        let outcome = match able.choose(random).filter(|_| random.random_bool(0.8)) {
+            Some(agency) => Destination::Lead {
+                agency: (*agency).clone(),
+                factor: None,
+            },
+            None => Destination::Designate {
+                superior: self
+                    .directory
+                    .last_resort_of(&[], &self.matter.excluded)
+                    .designates
+                    .clone(),
+            },
+        };
+        let leads = |id: &AgencyId| matches!(&outcome, Destination::Lead { agency, .. } if agency == id);
+        let mut supporting = Vec::new();
+        for id in able {
+            if !leads(id) && random.random_bool(0.2) {
+                supporting.push((id.clone(), String::new()));
+            }
+        }
+        let category = ["fraud.loan", "fraud.investment", "gambling", "doxxing", "spam"];
+        Refiled::Filed(Arc::new(Filing {
+            category: (*category.choose(random).unwrap()).to_owned(),
+            decision: Decision {
+                outcome,
+                supporting,
+                terms,
+                explanation: Default::default(),
+            },
+            last_resort: Vec::new(),
+        }))
+    }
+
     fn action(&mut self) -> Action {
         let agency = self.agency();
+        let refiled = self.filing();
         let waiting = self
             .case
             .course
@@ -249,6 +306,10 @@ impl Life {
                 reason,
             }),
             Action::Designate(Designate { agency: agency.clone() }),
+            Action::Reclassify(Reclassify {
+                category: String::new(),
+                refiled,
+            }),
             Action::RequestAssistance(RequestAssistance { of: agency.clone() }),
             Action::AnswerAssistance(AnswerAssistance {
                 answer: *[Answer::Provided, Answer::Unable].choose(random).unwrap(),
@@ -343,9 +404,7 @@ impl Life {
             case.owner()
         ));
         assert!(case.generation >= self.case.generation, "generations only grow");
-        if let Event::Recused { agency } = &event {
-            self.matter.excluded.insert(agency.clone());
-        }
+        self.matter = self.matter.after(&event);
         let decides = matches!(
             event,
             Event::Resolved(_)

@@ -63,7 +63,10 @@ enum Asked {
     /// Why.
     Reason { case: (String, String), to: String },
     /// Whether to do what was shown.
-    Sure { hand_on: HandOn, preview: HandOverPreview },
+    Sure {
+        hand_on: HandOn,
+        preview: Box<HandOverPreview>,
+    },
 }
 
 /// Reasons to hand a case on, by the keys 1, 2 and so on.
@@ -135,6 +138,7 @@ impl Screen {
 
     /// Asks whether to hand a case on, now that it is known what that does.
     pub fn ask_whether(&mut self, hand_on: HandOn, preview: HandOverPreview) {
+        let preview = Box::new(preview);
         self.asked = Some(Asked::Sure { hand_on, preview });
     }
 
