@@ -111,6 +111,22 @@ const FORMS: &[(Form, &[&str])] = &[
     ),
 ];
 
+/// Requests that consist of requests, each of which is answered for itself: a text that one must not
+/// have refuses no other. Whoever serves them looks at each ([`refused`]).
+const OF_MANY: &[&str] = &[
+    "remit.intake.v1.BatchSubmitReportsRequest",
+    "remit.intake.v1.SubmitReportsRequest",
+];
+
+/// The texts of a request that have a character that they must not have: field and description.
+pub fn refused<M: Message + Name>(request: &M) -> Vec<(String, String)> {
+    let Some(shape) = SHAPES.of(&M::full_name()) else {
+        return Vec::new();
+    };
+    let refused = SHAPES.refused(shape, false, &request.encode_to_vec());
+    refused.into_iter().map(Refused::told).collect()
+}
+
 fn form_of(full_name: &str) -> Form {
     let listed = FORMS.iter().find(|(_, fields)| fields.contains(&full_name));
     listed.map_or(Form::Line, |(form, _)| *form)
@@ -145,7 +161,8 @@ where
             shape: U::NAME
                 .ends_with("Request")
                 .then(|| SHAPES.of(&U::full_name()))
-                .flatten(),
+                .flatten()
+                .filter(|_| !OF_MANY.contains(&U::full_name().as_str())),
             is_internal: SHAPES.internal.contains(&U::full_name()),
             costs: U::NAME
                 .ends_with("Request")
@@ -192,8 +209,8 @@ impl<U: Message + Default> Decoder for TextDecoder<U> {
 /// that are made below its methods.
 fn invalid(refused: Vec<Refused>) -> Status {
     let mut details = ErrorDetails::new();
-    for Refused { field, character } in refused {
-        details.add_bad_request_violation(field, format!("has {}; leave it out", called(character)));
+    for (field, description) in refused.into_iter().map(Refused::told) {
+        details.add_bad_request_violation(field, description);
     }
     Status::with_error_details(
         Code::InvalidArgument,
@@ -242,6 +259,12 @@ struct Refused {
     /// Path of the text as in the proto, such as `report.subjects[0].value`.
     field: String,
     character: char,
+}
+
+impl Refused {
+    fn told(self) -> (String, String) {
+        (self.field, format!("has {}; leave it out", called(self.character)))
+    }
 }
 
 /// One step of the path to a text.

@@ -26,6 +26,26 @@ pub trait Purse: Send + Sync + 'static {
     /// # Errors
     /// The status to refuse it with, when that is too much.
     fn pay(&self, bytes: usize) -> Result<(), Status>;
+
+    /// Pays once more for the last message, of so many bytes, for as long as what is returned is
+    /// kept: of a stream, messages are paid for until the next one is asked for.
+    ///
+    /// # Errors
+    /// When there is no room for it beside others; later there may be.
+    fn hold(&self, bytes: usize) -> Result<Kept, Status>;
+}
+
+/// What a message takes, until this is dropped.
+pub type Kept = Box<dyn Send + Sync>;
+
+/// Holds the last message that was decoded in this call, of so many bytes: see [`Purse::hold`].
+///
+/// # Errors
+/// When there is no room for it beside others.
+pub fn hold(bytes: usize) -> Result<Kept, Status> {
+    PURSE
+        .try_with(|purse| purse.hold(bytes))
+        .unwrap_or_else(|_| Ok(Box::new(())))
 }
 
 tokio::task_local! {

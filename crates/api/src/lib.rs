@@ -28,6 +28,8 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/remit.rs"));
 }
 
+#[cfg(feature = "grpc")]
+pub use codec::refused as refused_texts;
 pub use common::{bilingual, date, day, text_in};
 pub use generated::{
     google,

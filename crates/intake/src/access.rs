@@ -11,6 +11,8 @@ pub const ACCESS: &[Table] = &[
         service: "remit.intake.v1.IntakeService",
         methods: &[
             Method::new("SubmitReport", SENDERS),
+            Method::new("BatchSubmitReports", SENDERS),
+            Method::new("SubmitReports", SENDERS),
             Method::new("GetReport", SENDERS),
             Method::new("ListReports", SENDERS),
             Method::new("CheckReceipt", &[Kind::Authenticated]),

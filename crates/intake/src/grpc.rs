@@ -1,16 +1,19 @@
 //! `remit.intake.v1.IntakeService` and `CategoryService`: decode, call, encode.
 
 use api::intake::{
-    AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse, CheckReceiptRequest,
-    CheckReceiptResponse, GetCategoryRequest, GetCategoryResponse, GetReportRequest, GetReportResponse,
-    ListCategoriesRequest, ListCategoriesResponse, ListReportsRequest, ListReportsResponse, RecordCaseChangesRequest,
+    AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse,
+    BatchSubmitReportsRequest, BatchSubmitReportsResponse, CheckReceiptRequest, CheckReceiptResponse,
+    GetCategoryRequest, GetCategoryResponse, GetReportRequest, GetReportResponse, ListCategoriesRequest,
+    ListCategoriesResponse, ListReportsRequest, ListReportsResponse, RecordCaseChangesRequest,
     RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse, RequestReviewRequest,
     RequestReviewResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
-    WithdrawReportRequest, WithdrawReportResponse, category_service_server::CategoryService,
-    intake_inbound_service_server::IntakeInboundService, intake_service_server::IntakeService,
+    SubmitReportsRequest, SubmitReportsResponse, WithdrawReportRequest, WithdrawReportResponse,
+    category_service_server::CategoryService, intake_inbound_service_server::IntakeInboundService,
+    intake_service_server::IntakeService,
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use rpc::caller;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::service::Service;
 
@@ -22,6 +25,27 @@ impl IntakeService for Service {
     ) -> Result<Response<SubmitReportResponse>, Status> {
         let caller = caller(&request)?.clone();
         Ok(Response::new(self.submit(&caller, request.into_inner()).await?))
+    }
+
+    async fn batch_submit_reports(
+        &self,
+        request: Request<BatchSubmitReportsRequest>,
+    ) -> Result<Response<BatchSubmitReportsResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        let results = self.submit_each(&caller, request.into_inner().requests).await?;
+        Ok(Response::new(BatchSubmitReportsResponse { results }))
+    }
+
+    type SubmitReportsStream = BoxStream<'static, Result<SubmitReportsResponse, Status>>;
+
+    async fn submit_reports(
+        &self,
+        request: Request<Streaming<SubmitReportsRequest>>,
+    ) -> Result<Response<Self::SubmitReportsStream>, Status> {
+        let caller = caller(&request)?.clone();
+        let results = self.submit_stream(caller, request.into_inner());
+        let results = results.map_ok(|result| SubmitReportsResponse { result: Some(result) });
+        Ok(Response::new(results.boxed()))
     }
 
     async fn get_report(&self, request: Request<GetReportRequest>) -> Result<Response<GetReportResponse>, Status> {

@@ -4,7 +4,8 @@
 //! `submission.rs` checks it against the taxonomy (`category.rs`) and `directory.rs`, and turns it
 //! into a report and the facts it is routed by, or into all that is wrong with it; `store.rs`
 //! writes it, its first change and what is to be delivered of it in one transaction, grouped with
-//! others; only then the caller gets its receipt (`receipt.rs`). Relays carry the change to routing
+//! others; only then the caller gets its receipt (`receipt.rs`). Many reports in one call take the
+//! same way beside each other (`service/bulk.rs`). Relays carry the change to routing
 //! (`relays.rs`) and to audit. Changes of the case come back as `RecordCaseChanges`; the report's
 //! state (`state.rs`) follows. Evidence is uploaded before, and attached in the transaction that
 //! records the report (`evidence.rs` says how). Who may call what stands in `access.rs`; whether a
@@ -23,7 +24,7 @@
 //! | `DownloadEvidence` | a file | the system that uploaded it; the agency that leads its report's case | a purpose and why; a change of the evidence (`evidence.rs`) |
 //! | `GetEvidence` | its hash, length and types | the same, and the uploader's agency | none: nothing that the file says |
 //! | `ListReports` | name, state, time and the sender's own id of reports | who sent them | none: nothing else that a report says |
-//! | `SubmitReport` | name, state and receipt | who sent it | none: nothing that the report says |
+//! | `SubmitReport`, `BatchSubmitReports`, `SubmitReports` | name, state and receipt | who sent it | none: nothing that the report says |
 //!
 //! Routing is sent the facts, and audit what its details say: neither holds personal data.
 //!
@@ -264,7 +265,7 @@ impl Intake {
         );
         let service = service::Service {
             categories,
-            directory: Directory::new(territories.clone(), agencies, in_force),
+            directory: Arc::new(Directory::new(territories.clone(), agencies, in_force)),
             receipts: Receipts::new(receipt_key),
             fingerprint_key: receipt_key,
             store,
@@ -273,6 +274,7 @@ impl Intake {
             readings,
             writer,
             routing,
+            turns: Arc::default(),
             tokens: tokens.clone(),
             clock,
             entropy,

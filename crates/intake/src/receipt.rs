@@ -10,6 +10,7 @@ use journal::{Bytes32, keyed_hash};
 use uuid::Uuid;
 
 /// Makes and parses receipt codes.
+#[derive(Clone)]
 pub struct Receipts {
     key: Bytes32,
 }

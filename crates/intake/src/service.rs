@@ -1,6 +1,7 @@
 //! What intake does with reports: one file per use case, over its dependencies, who calls, and the
 //! request. No transport.
 
+mod bulk;
 mod categories;
 mod follow;
 mod list;
@@ -12,6 +13,8 @@ mod supplement;
 mod withdraw;
 
 use std::{collections::BTreeSet, sync::Arc};
+
+pub(crate) use bulk::Turns;
 
 use api::{intake::CaseChange, routing::routing_inbound_service_client::RoutingInboundServiceClient};
 use futures::future::try_join_all;
@@ -28,10 +31,11 @@ use crate::{
     store::{self, Accepted, Prepared, Sender, Store, StoredReport, evidence::EvidenceStore},
 };
 
-/// Intake's use cases.
+/// Intake's use cases. Clones share all that they have.
+#[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) categories: Arc<Categories>,
-    pub(crate) directory: Directory,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) receipts: Receipts,
     pub(crate) fingerprint_key: journal::Bytes32,
     pub(crate) store: Arc<dyn Store>,
@@ -40,6 +44,7 @@ pub(crate) struct Service {
     pub(crate) readings: Committer<journal::Rows, ()>,
     pub(crate) writer: Writer,
     pub(crate) routing: RoutingInboundServiceClient<Caller>,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) tokens: rpc::page::Tokens,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,

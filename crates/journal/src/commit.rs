@@ -83,6 +83,18 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
         self.submit(command)?.await
     }
 
+    /// Like [`Committer::submit`], but waits for room in the queue: for callers that bound how many
+    /// of theirs wait.
+    pub async fn submit_in_turn(
+        &self,
+        command: I,
+    ) -> Result<impl Future<Output = Result<O, CommitError>> + use<I, O>, CommitError> {
+        let (answer, answered) = oneshot::channel();
+        let room = self.queue.reserve().await.map_err(|_| CommitError::Stopping)?;
+        room.send(((command, answer), Instant::now()));
+        Ok(async move { answered.await.unwrap_or(Err(CommitError::Stopping)) })
+    }
+
     /// Queues a command behind those submitted before it, and returns the pending answer.
     pub fn submit(&self, command: I) -> Result<impl Future<Output = Result<O, CommitError>> + use<I, O>, CommitError> {
         let (answer, answered) = oneshot::channel();

@@ -566,25 +566,11 @@ impl Service {
             result: Some(match answer {
                 Ok(Answered::Changed(sight) | Answered::Notified(sight, _)) => BatchedResult::Sight(*sight),
                 Ok(Answered::Previewed(preview)) => BatchedResult::Preview(*preview),
-                Err(failure) => BatchedResult::Error(failed(failure)),
+                Err(failure) => BatchedResult::Error(failure.into()),
             }),
         };
         Ok(answers.into_iter().map(batched).collect())
     }
-}
-
-/// The status of a failure, as a message.
-fn failed(failure: Failure) -> api::google::rpc::Status {
-    let status = Status::from(failure);
-    // With its details, which are such a message themselves.
-    let whole = api::google::rpc::Status::decode(status.details()).ok();
-    whole
-        .filter(|whole| whole.code != 0)
-        .unwrap_or_else(|| api::google::rpc::Status {
-            code: status.code().into(),
-            message: status.message().to_owned(),
-            details: Vec::new(),
-        })
 }
 
 #[tonic::async_trait]

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, io::ErrorKind, time::Duration};
 
 use api::error::ErrorReason;
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -323,6 +324,20 @@ impl From<Failure> for Status {
             }
         };
         Self::with_error_details(code, message, details)
+    }
+}
+
+impl From<Failure> for api::google::rpc::Status {
+    /// The status of a failure, as a message: of one item of many.
+    fn from(failure: Failure) -> Self {
+        let status = Status::from(failure);
+        // With its details, which are such a message themselves.
+        let whole = Self::decode(status.details()).ok();
+        whole.filter(|whole| whole.code != 0).unwrap_or_else(|| Self {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        })
     }
 }
 

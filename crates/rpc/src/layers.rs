@@ -324,8 +324,8 @@ struct Share {
     is_stream: bool,
     /// Whether the caller sends one.
     takes_stream: bool,
-    /// Whether a body that lets us wait is cut: not where a sender waits for answers.
-    is_paced: bool,
+    /// Whether the sender may be silent between messages: it may wait for answers.
+    may_rest: bool,
     is_service: bool,
 }
 
@@ -347,7 +347,7 @@ impl Gate {
         // its load fall on the rest. So it takes nothing that others take.
         let is_probe = is_grpc && path == "/grpc.health.v1.Health/Check";
         let takes_stream = is_grpc && (access::takes_stream(path) || (is_public && !is_probe));
-        let is_paced = !takes_stream || method.is_some_and(|method| method.is_upload);
+        let may_rest = takes_stream && !method.is_some_and(|method| method.is_upload);
         let caller = match is_grpc && !is_public {
             true => self.authenticate.authenticate(request.headers()),
             false => None,
@@ -375,7 +375,7 @@ impl Gate {
             is_probe,
             is_stream: is_stream && !is_probe,
             takes_stream,
-            is_paced,
+            may_rest,
             is_service,
         })
     }
@@ -387,10 +387,10 @@ impl Share {
         if self.is_probe {
             return request.map(|body| Body::new(Arriving::probe(body, limits, self.account.service())));
         }
-        let wait = self.is_paced.then_some((limits.body_wait, limits.bytes_per_second));
+        let wait = (limits.body_wait, limits.bytes_per_second);
         let service = self.account.service();
-        let is_stream = self.takes_stream;
-        request.map(|body| Body::new(Arriving::new(body, Arc::clone(lease), service, wait, is_stream)))
+        let kind = (self.takes_stream, self.may_rest);
+        request.map(|body| Body::new(Arriving::new(body, Arc::clone(lease), service, wait, kind)))
     }
 
     /// What is kept until the answer has ended.

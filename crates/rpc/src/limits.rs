@@ -194,7 +194,7 @@ pub const TABLE: &[Row] = &[
     row("limits.decoded_bytes", "bytes", "that one message may take in memory once decoded, beside its own: lists of many small items", LIMITED, TOO_LARGE),
     row("limits.in_flight_bytes", "bytes", "of requests that are held at once, as they came and decoded, until they are answered, and of streams that are not read. Remit's own services have four times as many", LIMITED, OVERLOADED),
     row("limits.in_flight_bytes_per_caller", "bytes", "of one caller", LIMITED, OVERLOADED),
-    row("limits.body_wait_ms", "ms", "for which a request's body may let us wait; a body that comes at `bytes_per_second` earns as much as it uses", LIMITED, LATE),
+    row("limits.body_wait_ms", "ms", "for which a request's body may let us wait, of a stream whose sender may rest between messages within one; a body that comes at `bytes_per_second` earns as much as it uses", LIMITED, LATE),
     row("limits.stall_ms", "ms", "for which a reader may take nothing of an answer, likewise; an answer is handed over in parts of 64 KiB", LIMITED, "the stream is reset; where only its end was left to send, the connection ends"),
     row("limits.bytes_per_second", "bytes/s", "slowest rate of a body, in either direction", LIMITED, "as for `body_wait_ms` and `stall_ms`"),
     row("limits.deadline_ms", "ms", "of a call, whatever deadline it names", REFUSED, LATE),

@@ -143,8 +143,9 @@ pub(crate) struct Arriving {
     body: Body,
     pays: Pays,
     service: &'static str,
-    /// `None` for streams on which a sender may be silent.
-    patience: Option<Patience>,
+    patience: Patience,
+    /// Whether the sender may be silent between messages, however long.
+    may_rest: bool,
     /// Since when the sender is waited for, and until when.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     /// For streams of messages, each of which is gone when the next is asked for.
@@ -153,19 +154,21 @@ pub(crate) struct Arriving {
 }
 
 impl Arriving {
-    /// `wait` is how long a silent sender is waited for, and the rate that earns more.
+    /// `wait` is how long a silent sender is waited for, and the rate that earns more; of a stream
+    /// whose sender `may_rest`, within a message.
     pub(crate) fn new(
         body: Body,
         lease: Arc<Lease>,
         service: &'static str,
-        wait: Option<(Duration, u32)>,
-        is_stream: bool,
+        wait: (Duration, u32),
+        (is_stream, may_rest): (bool, bool),
     ) -> Self {
         Self {
             body,
             pays: Pays::Lease(lease),
             service,
-            patience: wait.map(|(most, rate)| Patience::new(most, rate)),
+            patience: Patience::new(wait.0, wait.1),
+            may_rest,
             waiting: None,
             messages: is_stream.then(Messages::default),
             is_over: false,
@@ -179,7 +182,8 @@ impl Arriving {
             body,
             pays: Pays::Nobody(PROBE),
             service,
-            patience: Some(Patience::new(wait, limits.bytes_per_second)),
+            patience: Patience::new(wait, limits.bytes_per_second),
+            may_rest: false,
             waiting: None,
             messages: None,
             is_over: false,
@@ -210,13 +214,14 @@ impl http_body::Body for Arriving {
         let frame = match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                let Some(patience) = &this.patience else {
+                if this.may_rest && this.messages.as_ref().is_some_and(|messages| messages.partial == 0) {
                     return Poll::Pending;
-                };
+                }
                 let now = Instant::now();
+                let left = this.patience.left;
                 let (_, until) = this
                     .waiting
-                    .get_or_insert_with(|| (now, Box::pin(sleep_until(now + patience.left))));
+                    .get_or_insert_with(|| (now, Box::pin(sleep_until(now + left))));
                 if until.as_mut().poll(context).is_pending() {
                     return Poll::Pending;
                 }
@@ -232,9 +237,7 @@ impl http_body::Body for Arriving {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            if let Some(patience) = &mut this.patience {
-                patience.after(waited, data.len());
-            }
+            this.patience.after(waited, data.len());
             if let Some(messages) = &mut this.messages {
                 messages.came(data);
             }
@@ -609,8 +612,8 @@ mod tests {
             (Duration::from_secs(9), 9),
         ] {
             let (shares, account) = account(&limits);
-            let wait = Some((limits.body_wait, limits.bytes_per_second));
-            let body = Arriving::new(dripping(pause, bytes), account.lease(), "test", wait, false);
+            let wait = (limits.body_wait, limits.bytes_per_second);
+            let body = Arriving::new(dripping(pause, bytes), account.lease(), "test", wait, (false, false));
             let (took, reason) = reason(Body::new(body)).await;
             assert_eq!(reason, "DEADLINE_EXCEEDED");
             assert!(took <= limits.body_wait * 2, "{took:?}");
@@ -635,8 +638,8 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok::<_, std::io::Error>(Bytes::from(vec![0; 1_100]))
         });
-        let wait = Some((limits.body_wait, limits.bytes_per_second));
-        let body = Arriving::new(Body::from_stream(parts), account.lease(), "test", wait, false);
+        let wait = (limits.body_wait, limits.bytes_per_second);
+        let body = Arriving::new(Body::from_stream(parts), account.lease(), "test", wait, (false, false));
         assert_eq!(Body::new(body).collect().await.unwrap().to_bytes().len(), 660_000);
     }
 
@@ -659,8 +662,8 @@ mod tests {
                 Body::from_stream(stream::iter(parts)),
                 account.lease(),
                 "test",
-                None,
-                is_stream,
+                (limits.body_wait, limits.bytes_per_second),
+                (is_stream, is_stream),
             ));
             let mut most = 0;
             let passed = loop {

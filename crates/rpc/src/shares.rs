@@ -18,7 +18,10 @@ use std::{
     },
 };
 
-use api::{cost::Purse, error::ErrorReason};
+use api::{
+    cost::{Kept, Purse},
+    error::ErrorReason,
+};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -207,6 +210,7 @@ impl Account {
         Arc::new(Lease {
             account: self.clone(),
             taken: AtomicUsize::new(0),
+            decoded: AtomicUsize::new(0),
         })
     }
 
@@ -234,6 +238,8 @@ impl Drop for Permit {
 pub(crate) struct Lease {
     account: Account,
     taken: AtomicUsize,
+    /// What the last message takes that was decoded.
+    decoded: AtomicUsize,
 }
 
 impl Lease {
@@ -271,7 +277,14 @@ impl Purse for Lease {
             metrics::limited(self.account.shares.service, Limit::Decoded);
             return Err(too_large(limit));
         }
+        self.decoded.store(bytes, Ordering::Relaxed);
         Ok(self.more(bytes)?)
+    }
+
+    fn hold(&self, bytes: usize) -> Result<Kept, Status> {
+        let lease = self.account.lease();
+        lease.more(bytes.saturating_add(self.decoded.load(Ordering::Relaxed)))?;
+        Ok(Box::new(lease))
     }
 }
 

@@ -7,7 +7,8 @@ use api::{
     intake::{Report, RoutePreview, SubmitReportRequest, SubmitReportResponse},
     routing::PreviewRouteRequest,
 };
-use journal::{Bytes32, Draft, Head, Time, keyed_hash, ordered_id};
+use futures::{FutureExt as _, future::BoxFuture};
+use journal::{Bytes32, CommitError, Draft, Head, Time, keyed_hash, ordered_id};
 use prost::Message as _;
 use rpc::{Failure, Identity, Violation};
 use tonic::Code;
@@ -26,6 +27,42 @@ use crate::{
     submission,
 };
 
+/// What became of a submitted report.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    /// The answer.
+    pub(crate) response: SubmitReportResponse,
+    /// Whether it was recorded before.
+    pub(crate) known: bool,
+}
+
+/// What is done where many wait for a commit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Queue {
+    /// A single report is refused, and submitted again later.
+    Refuse,
+    /// One of many waits: they are counted ([`Turns`](super::Turns)).
+    Wait,
+}
+
+/// A submission that is checked, and queued where it can be: what is begun in an order is recorded
+/// in it.
+pub(crate) struct Begun {
+    category: String,
+    validate_only: bool,
+    next: Result<Next, Failure>,
+}
+
+/// What is left to do.
+enum Next {
+    /// To wait for the commit of the report with this id.
+    Queued(Uuid, BoxFuture<'static, Result<Accepted, CommitError>>),
+    /// To record it with its evidence.
+    Attach(Box<Acceptance>, Vec<Uuid>, Time),
+    /// To say what would become of it.
+    Validate(Box<submission::Submission>, Time),
+}
+
 impl Service {
     /// Checks a report, and records it unless it is only to be validated.
     pub(crate) async fn submit(
@@ -33,18 +70,34 @@ impl Service {
         caller: &Identity,
         request: SubmitReportRequest,
     ) -> Result<SubmitReportResponse, Failure> {
-        let category = request.report.as_ref().map(|report| report.category.clone());
-        let validate_only = request.validate_only;
-        let submitted = self.try_submit(caller, request).await;
-        metrics::submitted(&category.unwrap_or_default(), validate_only, submitted.as_ref().err());
+        let begun = self.begin(caller, request, Queue::Refuse).await;
+        Ok(self.finish(caller, begun).await?.response)
+    }
+
+    /// The first half of [`Service::submit`].
+    pub(crate) async fn begin(&self, caller: &Identity, request: SubmitReportRequest, queue: Queue) -> Begun {
+        Begun {
+            category: request
+                .report
+                .as_ref()
+                .map(|report| report.category.clone())
+                .unwrap_or_default(),
+            validate_only: request.validate_only,
+            next: self.try_begin(caller, request, queue).await,
+        }
+    }
+
+    /// The second.
+    pub(crate) async fn finish(&self, caller: &Identity, begun: Begun) -> Result<Submitted, Failure> {
+        let submitted = match begun.next {
+            Ok(next) => self.try_finish(caller, next).await,
+            Err(failure) => Err(failure),
+        };
+        metrics::submitted(&begun.category, begun.validate_only, submitted.as_ref().err());
         submitted
     }
 
-    async fn try_submit(
-        &self,
-        caller: &Identity,
-        request: SubmitReportRequest,
-    ) -> Result<SubmitReportResponse, Failure> {
+    async fn try_begin(&self, caller: &Identity, request: SubmitReportRequest, queue: Queue) -> Result<Next, Failure> {
         self.check_sender(caller).await?;
         let now = self.clock.now();
         let validate_only = request.validate_only;
@@ -54,34 +107,66 @@ impl Service {
             return Err(Failure::Unavailable { what: "routing" });
         }
         if validate_only {
-            if !self.is_known(caller, &submission.report).await? {
-                self.attachable(caller, &submission.evidence, now).await?;
-            }
-            return Ok(SubmitReportResponse {
-                preview: self.preview(submission).await?,
-                ..SubmitReportResponse::default()
-            });
+            return Ok(Next::Validate(Box::new(submission), now));
         }
         let evidence = std::mem::take(&mut submission.evidence);
         let acceptance = self.acceptance(caller, submission, now);
-        let accepted = match evidence.is_empty() {
-            true => self.acceptances.commit(acceptance.into()).await?,
-            false => self.accept_with(caller, acceptance, evidence, now).await?,
+        let report = acceptance.report;
+        Ok(match (evidence.is_empty(), queue) {
+            (false, _) => Next::Attach(Box::new(acceptance), evidence, now),
+            (true, Queue::Refuse) => Next::Queued(report, self.acceptances.submit(acceptance.into())?.boxed()),
+            (true, Queue::Wait) => {
+                let queued = self.acceptances.submit_in_turn(acceptance.into()).await?;
+                Next::Queued(report, queued.boxed())
+            }
+        })
+    }
+
+    async fn try_finish(&self, caller: &Identity, next: Next) -> Result<Submitted, Failure> {
+        let (own, accepted) = match next {
+            Next::Queued(own, committed) => (own, committed.await?),
+            Next::Attach(acceptance, evidence, now) => (
+                acceptance.report,
+                self.accept_with(caller, *acceptance, evidence, now).await?,
+            ),
+            Next::Validate(submission, now) => return self.validate(caller, *submission, now).await,
         };
         match accepted {
             Accepted::RequestIdReused => Err(Failure::RequestIdReused),
             Accepted::ExternalIdReused { report } => Err(reused(report)),
-            Accepted::Report { report, accept_time } => Ok(SubmitReportResponse {
-                report: Some(Report {
-                    name: store::name(report),
-                    state: State::Accepted.to_proto().into(),
-                    accept_time: Some(accept_time.to_proto()),
-                    ..Default::default()
-                }),
-                receipt: self.receipts.code(report),
-                preview: None,
+            Accepted::Report { report, accept_time } => Ok(Submitted {
+                response: SubmitReportResponse {
+                    report: Some(Report {
+                        name: store::name(report),
+                        state: State::Accepted.to_proto().into(),
+                        accept_time: Some(accept_time.to_proto()),
+                        ..Default::default()
+                    }),
+                    receipt: self.receipts.code(report),
+                    preview: None,
+                },
+                known: report != own,
             }),
         }
+    }
+
+    /// What recording it would find, and where it would go.
+    async fn validate(
+        &self,
+        caller: &Identity,
+        submission: submission::Submission,
+        now: Time,
+    ) -> Result<Submitted, Failure> {
+        let known = self.is_known(caller, &submission.report).await?;
+        if !known {
+            self.attachable(caller, &submission.evidence, now).await?;
+        }
+        let preview = self.preview(submission).await?;
+        let response = SubmitReportResponse {
+            preview,
+            ..SubmitReportResponse::default()
+        };
+        Ok(Submitted { response, known })
     }
 
     /// Where the report would go, decided by routing as if it were submitted. `None` if routing

@@ -170,6 +170,9 @@ pub struct Faulty {
     pub inner: SqlStore,
     pub fail_before: AtomicU32,
     pub fail_after: AtomicU32,
+    /// How often reports were accepted, and what makes that wait.
+    pub accepts: AtomicU32,
+    pub gate: tokio::sync::RwLock<()>,
     /// Whether the health check finds the database unwritable.
     pub unwritable: AtomicBool,
 }
@@ -196,6 +199,8 @@ impl Faulty {
 #[async_trait]
 impl Store for Faulty {
     async fn accept(&self, batch: &[Prepared]) -> Result<Vec<Accepted>, Error> {
+        let _open = self.gate.read().await;
+        self.accepts.fetch_add(1, Ordering::SeqCst);
         self.around(self.inner.accept(batch)).await
     }
 
@@ -554,6 +559,8 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         inner,
         fail_before: AtomicU32::new(0),
         fail_after: AtomicU32::new(0),
+        accepts: AtomicU32::new(0),
+        gate: tokio::sync::RwLock::default(),
         unwritable: AtomicBool::new(false),
     });
     let applied = Arc::new(Applied::default());

@@ -1,17 +1,20 @@
 //! The reference: a bare tonic server that only answers the same message.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use api::intake::{
-    AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse, CheckReceiptRequest,
-    CheckReceiptResponse, GetReportRequest, GetReportResponse, ListReportsRequest, ListReportsResponse,
-    RequestReviewRequest, RequestReviewResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest,
-    SubmitReportResponse, WithdrawReportRequest, WithdrawReportResponse,
+    AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse,
+    BatchSubmitReportsRequest, BatchSubmitReportsResponse, CheckReceiptRequest, CheckReceiptResponse, GetReportRequest,
+    GetReportResponse, ListReportsRequest, ListReportsResponse, RequestReviewRequest, RequestReviewResponse,
+    RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, SubmitReportsRequest,
+    SubmitReportsResponse, SubmittedReport, WithdrawReportRequest, WithdrawReportResponse,
     intake_service_server::{IntakeService, IntakeServiceServer},
+    submitted_report,
 };
 use tokio::net::TcpListener;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, service::Routes, transport::server::TcpIncoming};
+use tonic::{Request, Response, Status, Streaming, service::Routes, transport::server::TcpIncoming};
 
 struct Echo;
 
@@ -26,6 +29,35 @@ impl IntakeService for Echo {
             receipt: String::new(),
             preview: None,
         }))
+    }
+
+    async fn batch_submit_reports(
+        &self,
+        _: Request<BatchSubmitReportsRequest>,
+    ) -> Result<Response<BatchSubmitReportsResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    type SubmitReportsStream = Pin<Box<dyn Stream<Item = Result<SubmitReportsResponse, Status>> + Send>>;
+
+    async fn submit_reports(
+        &self,
+        requests: Request<Streaming<SubmitReportsRequest>>,
+    ) -> Result<Response<Self::SubmitReportsStream>, Status> {
+        let echoed = requests.into_inner().map(|message| {
+            let response = SubmitReportResponse {
+                report: message?.request.unwrap_or_default().report,
+                receipt: String::new(),
+                preview: None,
+            };
+            Ok(SubmitReportsResponse {
+                result: Some(SubmittedReport {
+                    result: Some(submitted_report::Result::Response(response)),
+                    known: false,
+                }),
+            })
+        });
+        Ok(Response::new(Box::pin(echoed)))
     }
 
     async fn get_report(&self, _: Request<GetReportRequest>) -> Result<Response<GetReportResponse>, Status> {

@@ -1,0 +1,249 @@
+//! Submitting many reports: each by the use case of one, beside each other, so that they share
+//! commits with each other and with everybody else's.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use api::{
+    cost::{self, Kept},
+    intake::{SubmitReportRequest, SubmitReportsRequest, SubmittedReport, submitted_report::Result as Became},
+};
+use futures::{
+    FutureExt as _, Stream, StreamExt as _, TryStreamExt as _,
+    future::{Either, ready},
+    stream,
+};
+use prost::Message as _;
+use rpc::{Failure, Identity, Violation};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
+use tonic::Status;
+use tracing::Instrument as _;
+
+use super::{
+    Service,
+    submit::{Queue, Submitted},
+};
+
+/// Reports of a batch, by the contract.
+const BATCH: usize = 100;
+/// Reports of one stream or batch that are at work at once: as many as one commit takes.
+const AT_WORK: usize = crate::ACCEPTANCES;
+/// The same of one caller, and in all: half of what may wait for a commit is left to those who
+/// submit singly, who are refused rather than made to wait.
+const OF_ONE: usize = 512;
+const OF_ALL: usize = 2_048;
+
+/// How long a report waits for room in its caller's bytes, and how often it is looked for.
+const PATIENCE: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Whose turn it is of those who submit many.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    all: Arc<Semaphore>,
+    of_one: usize,
+    callers: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self::new(OF_ONE, OF_ALL)
+    }
+}
+
+/// Callers at which those who have nothing at work are forgotten.
+const MANY: usize = 256;
+
+impl Turns {
+    fn new(of_one: usize, of_all: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(of_all)),
+            of_one,
+            callers: Mutex::default(),
+        }
+    }
+
+    fn of(&self, caller: &Identity) -> Arc<Semaphore> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = callers.get(&caller.system).and_then(Weak::upgrade) {
+            return own;
+        }
+        if callers.len() >= MANY {
+            callers.retain(|_, own| own.strong_count() > 0);
+        }
+        let own = Arc::new(Semaphore::new(self.of_one));
+        callers.insert(caller.system.clone(), Arc::downgrade(&own));
+        own
+    }
+
+    /// Waits for a turn: of the caller's own first, so that nobody waits for another's many.
+    async fn take(&self, own: Arc<Semaphore>) -> Result<[OwnedSemaphorePermit; 2], Failure> {
+        // They are never closed.
+        let own = own.acquire_owned().await.map_err(|_| Failure::Overloaded)?;
+        let all = Arc::clone(&self.all).acquire_owned().await;
+        Ok([own, all.map_err(|_| Failure::Overloaded)?])
+    }
+}
+
+impl Service {
+    /// Submits each report of a batch, and answers for each in their order.
+    pub(crate) async fn submit_each(
+        &self,
+        caller: &Identity,
+        requests: Vec<SubmitReportRequest>,
+    ) -> Result<Vec<SubmittedReport>, Failure> {
+        if requests.is_empty() || requests.len() > BATCH {
+            let description = format!("must be 1 to {BATCH} requests, not {}", requests.len());
+            return Err(Failure::invalid("requests", description));
+        }
+        let requests = stream::iter(requests).map(|request| Ok((request, None)));
+        let answers = Arc::new(self.clone()).answers(caller.clone(), requests);
+        let answers: Result<Vec<_>, Failure> = answers.try_collect().await;
+        answers
+    }
+
+    /// Submits each report of a stream, and answers for each in their order. Ends with the first
+    /// message that cannot be had.
+    pub(crate) fn submit_stream(
+        &self,
+        caller: Identity,
+        requests: impl Stream<Item = Result<SubmitReportsRequest, Status>> + Send + 'static,
+    ) -> impl Stream<Item = Result<SubmittedReport, Status>> + Send + 'static {
+        // What is at work is paid for until it is answered, and no further message is asked for
+        // before there is room for it.
+        let requests = requests.then(async |message| {
+            let request = message?.request.unwrap_or_default();
+            let kept = hold(request.encoded_len()).await?;
+            Ok((request, Some(kept)))
+        });
+        Arc::new(self.clone()).answers(caller, requests)
+    }
+
+    /// Begins one after the other, so that of two with one id the first is the first; and lets them
+    /// be recorded beside each other, whether or not the caller reads.
+    fn answers<E: From<Failure> + Send + 'static>(
+        self: Arc<Self>,
+        caller: Identity,
+        requests: impl Stream<Item = Result<(SubmitReportRequest, Option<Kept>), E>> + Send,
+    ) -> impl Stream<Item = Result<SubmittedReport, E>> + Send {
+        let own = self.turns.of(&caller);
+        let caller = Arc::new(caller);
+        let begun = requests.then(move |message| {
+            let (service, caller, own) = (Arc::clone(&self), Arc::clone(&caller), Arc::clone(&own));
+            async move {
+                let (request, kept) = message?;
+                let turn = service.turns.take(own).await?;
+                let begun = match texts(&request) {
+                    none if none.is_empty() => Ok(service.begin(&caller, request, Queue::Wait).await),
+                    refused => Err(Failure::InvalidInput(refused)),
+                };
+                let answer = tokio::spawn(
+                    async move {
+                        let submitted = match begun {
+                            Ok(begun) => service.finish(&caller, begun).await,
+                            Err(refused) => Err(refused),
+                        };
+                        drop((kept, turn));
+                        answer(submitted)
+                    }
+                    .in_current_span(),
+                );
+                Ok(answer)
+            }
+        });
+        let answers = begun.map(|begun| match begun {
+            Ok(answer) => {
+                Either::Left(answer.map(|answer| answer.map_err(|error| E::from(Failure::Internal(Box::new(error))))))
+            }
+            Err(error) => Either::Right(ready(Err(error))),
+        });
+        answers.buffered(AT_WORK)
+    }
+}
+
+fn answer(submitted: Result<Submitted, Failure>) -> SubmittedReport {
+    match submitted {
+        Ok(Submitted { response, known }) => SubmittedReport {
+            result: Some(Became::Response(response)),
+            known,
+        },
+        Err(failure) => SubmittedReport {
+            result: Some(Became::Error(failure.into())),
+            known: false,
+        },
+    }
+}
+
+/// What the codec refuses in a single request.
+fn texts(request: &SubmitReportRequest) -> Vec<Violation> {
+    let refused = api::refused_texts(request).into_iter();
+    refused
+        .map(|(field, description)| Violation::new(field, description))
+        .collect()
+}
+
+/// Holds the message that came last until it is answered, once there is room.
+async fn hold(bytes: usize) -> Result<Kept, Status> {
+    let begun = Instant::now();
+    loop {
+        match cost::hold(bytes) {
+            Err(_) if begun.elapsed() < PATIENCE => sleep(AGAIN).await,
+            held => return held,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rpc::{OfficerKey, Role};
+
+    use super::*;
+
+    fn caller(system: &str) -> Identity {
+        Identity {
+            system: system.to_owned(),
+            agency: None,
+            role: Role::Partner,
+            officer: None,
+            officer_key: OfficerKey::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_caller_waits_for_its_own_turns_and_for_no_other() {
+        let turns = Turns::new(2, 3);
+        let (first, second) = (turns.of(&caller("first")), turns.of(&caller("second")));
+        let taken = [
+            turns.take(Arc::clone(&first)).await.unwrap(),
+            turns.take(Arc::clone(&first)).await.unwrap(),
+        ];
+        // Its third has to wait, through whatever stream.
+        let again = turns.of(&caller("first"));
+        let mut third = Box::pin(turns.take(again));
+        assert!(futures::poll!(&mut third).is_pending());
+        let other = turns.take(Arc::clone(&second)).await.unwrap();
+        // And in all there are three.
+        let mut fourth = Box::pin(turns.take(second));
+        assert!(futures::poll!(&mut fourth).is_pending());
+        drop((taken, other));
+        assert!(futures::poll!(&mut third).is_ready());
+        assert!(futures::poll!(&mut fourth).is_ready());
+    }
+
+    #[tokio::test]
+    async fn callers_that_have_nothing_at_work_are_forgotten() {
+        let turns = Turns::default();
+        let kept = turns.of(&caller("kept"));
+        for number in 0..10_000 {
+            drop(turns.of(&caller(&number.to_string())));
+        }
+        assert!(turns.callers.lock().unwrap().len() <= MANY + 1);
+        assert!(Arc::ptr_eq(&kept, &turns.of(&caller("kept"))));
+    }
+}
