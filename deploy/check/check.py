@@ -581,10 +581,11 @@ def units():
 
 # What the chart itself sets, or the process has no use for in a cluster.
 CHARTS_OWN = {
-    "data_dir", "tokens_file", "receipt_key_file", "replica", "admin.listen", "evidence.folder",
+    "data_dir", "tokens_file", "callers_file", "callers_key_file", "receipt_key_file", "replica", "admin.listen", "evidence.folder",
     "log.key_file", "log.checkpoint_file", "log.witness_policy_file", "log.ca_file",
+    *(f"tls.{key}" for key in ("certificate_file", "key_file", "ca_file", "client_ca_file", "encrypted_elsewhere")),
     *(f"files.{name}" for name in ("territories", "agencies", "categories", "rules", "calendar")),
-    *(f"{service}.{key}" for service in SERVICES for key in ("listen", "address", "database", "database_file")),
+    *(f"{service}.{key}" for service in SERVICES for key in ("listen", "address", "server_name", "database", "database_file")),
 }  # fmt: skip
 
 
@@ -681,6 +682,12 @@ def stage(root):
     put("/run/remit/log-key/log.key", bytes(range(32)))
     put("/run/remit/witness-policy/policy", "quorum none\n")
     put("/run/remit/witness-ca/ca.pem", (DEPLOY / "check" / "authority.pem").read_bytes())
+    put("/run/remit/callers-key/callers.key", bytes(range(32)))
+    put("/run/remit/callers/callers.yaml", "certificates: [{ name: desk.example, system: desk, role: partner }]\n")
+    certificates = root / "certificates"
+    subprocess.run([ARGUMENTS.remit, "dev-certs", certificates], check=True, capture_output=True, env=ENVIRONMENT)
+    for name, file in [("tls/tls.crt", "all.pem"), ("tls/tls.key", "all.key"), ("tls/ca.crt", "ca.pem"), ("client-ca/ca.pem", "ca.pem")]:
+        put(f"/run/remit/{name}", (certificates / file).read_bytes())
     for name, file in [("agencies", "agencies.yaml"), ("calendar", "calendar-CN.yaml")]:
         put(f"/run/remit/files/{name}/{name}.yaml", (DEPLOY / "config" / file).read_bytes())
     (root / "var/lib/remit/evidence").mkdir(parents=True)

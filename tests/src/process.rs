@@ -142,6 +142,8 @@ impl Process {
             routing: String::new(),
             audit: String::new(),
             utc_offset_seconds: None,
+            ca_file: None,
+            server_name: None,
         };
         let mut process = Self {
             child,

@@ -183,6 +183,7 @@ mod tests {
             role: Role::Auditor,
             officer: rpc::Officer::new("o-17").ok(),
             officer_key: rpc::OfficerKey::default(),
+            proof: rpc::Proof::Token,
         }
     }
 

@@ -29,7 +29,7 @@ impl Bound {
         let Some(listener) = self.0 else {
             return Ok(Admin::default());
         };
-        let (address, shutdown) = (address(&listener)?, CancellationToken::new());
+        let (address, shutdown) = (address(&listener, false)?, CancellationToken::new());
         tracing::info!(address, "serving metrics and health");
         let serving = admin::serve(listener, services, shutdown.clone());
         let serving = tokio::spawn(async move {

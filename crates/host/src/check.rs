@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use rpc::{Token, Tokens};
 
 use crate::{
-    Unusable,
+    Unusable, callers, certificates,
     config::{Config, Service, variable},
     data_dir::{Layout, read_key},
     reference::Reference,
@@ -79,10 +79,14 @@ pub(crate) async fn all(config: &Config) -> anyhow::Result<Checked> {
 
 /// Services may share one configuration: each checks the secrets that it reads, and needs no other.
 async fn common(services: &[Service], config: &Config) -> anyhow::Result<Checked> {
+    config.refuse_plaintext(services)?;
+    certificates::read(config)?;
+    callers::check(config)?;
     let read_by = |service, file| services.contains(&service).then_some(file).and_then(Option::as_ref);
     let receipt_key = read_by(Service::Intake, &config.receipt_key_file);
     for (key, secret) in [
         ("tokens_file", config.tokens_file.as_ref()),
+        ("callers_key_file", config.callers_key_file.as_ref()),
         ("receipt_key_file", receipt_key),
         ("log.key_file", read_by(Service::Audit, &config.log.key_file)),
     ] {

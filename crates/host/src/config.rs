@@ -21,7 +21,7 @@ use keys::{Fault, faults, from_environment, put, scalar, sets};
 pub use keys::{check_environment, environment, keys, nearest, variable};
 pub use values::{Address, DatabaseUrl, Moment};
 
-use crate::{input, reference::shipped_rules, secrets::private};
+use crate::{Unusable, certificates, input, reference::shipped_rules, secrets::private};
 
 /// One of the three services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +73,12 @@ pub struct Config {
     /// JSON file with the accepted tokens, including those of Remit's own services. Required by a
     /// single service.
     pub tokens_file: Option<PathBuf>,
+    /// YAML file that says who calls by certificate and by tokens that issuers sign, and which of
+    /// Remit's services may call which.
+    pub callers_file: Option<PathBuf>,
+    /// File with 32 bytes that commitments to officers of such callers are keyed with; the same for
+    /// all services and replicas.
+    pub callers_key_file: Option<PathBuf>,
     /// File with the 32 bytes that receipts are derived from. Required by a single intake; the same
     /// for all replicas.
     pub receipt_key_file: Option<PathBuf>,
@@ -102,6 +108,28 @@ pub struct Config {
     pub telemetry: telemetry::Config,
     /// The process's listener for metrics and health.
     pub admin: Admin,
+    /// TLS of the services' listeners, and of their calls of each other.
+    pub tls: Tls,
+}
+
+/// TLS of the services' listeners, and of their calls of each other. Files are read again when they
+/// change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file with the certificate that the process shows, to callers and to the services that it
+    /// calls, followed by the intermediate ones. With it, only TLS is served.
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file with its private key.
+    pub key_file: Option<PathBuf>,
+    /// PEM file of the certificate authorities that are believed about the other services.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the certificate authorities that are believed about callers who show a
+    /// certificate.
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether something else encrypts what goes to the services, such as a mesh or a proxy on this
+    /// machine: only then do they serve without TLS beyond the loopback.
+    pub encrypted_elsewhere: bool,
 }
 
 /// The process's listener for metrics and health.
@@ -120,8 +148,11 @@ pub struct Admin {
 pub struct Endpoint {
     /// Address and port to listen on.
     pub listen: Option<SocketAddr>,
-    /// Address at which the other services reach it, such as `http://intake:7301`.
+    /// Address at which the other services reach it, such as `http://intake:7301`, or
+    /// `https://intake:7301` where it serves TLS.
     pub address: Option<Address>,
+    /// Name in its certificate, where that is not the host of `address`.
+    pub server_name: Option<String>,
     /// `sqlite://FILE` or `postgres://USER@HOST/NAME`, without a password.
     pub database: Option<DatabaseUrl>,
     /// File with the database's URL including its password; instead of `database`.
@@ -253,6 +284,8 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("data"),
             tokens_file: None,
+            callers_file: None,
+            callers_key_file: None,
             receipt_key_file: None,
             replica: None,
             reflection: false,
@@ -266,6 +299,7 @@ impl Default for Config {
             limits: Limits::default(),
             telemetry: telemetry::Config::default(),
             admin: Admin::default(),
+            tls: Tls::default(),
         }
     }
 }
@@ -507,6 +541,8 @@ impl Config {
         let Self {
             data_dir,
             tokens_file,
+            callers_file,
+            callers_key_file,
             receipt_key_file,
             intake,
             routing,
@@ -514,11 +550,14 @@ impl Config {
             log,
             evidence,
             files,
+            tls,
             ..
         } = self;
         let mut paths = vec![("data_dir", data_dir)];
         let mut add = |key, path| paths.extend(Option::as_mut(path).map(|path| (key, path)));
         add("tokens_file", tokens_file);
+        add("callers_file", callers_file);
+        add("callers_key_file", callers_key_file);
         add("receipt_key_file", receipt_key_file);
         add("intake.database_file", &mut intake.database_file);
         add("routing.database_file", &mut routing.database_file);
@@ -527,6 +566,10 @@ impl Config {
         add("log.checkpoint_file", &mut log.checkpoint_file);
         add("log.witness_policy_file", &mut log.witness_policy_file);
         add("log.ca_file", &mut log.ca_file);
+        add("tls.certificate_file", &mut tls.certificate_file);
+        add("tls.key_file", &mut tls.key_file);
+        add("tls.ca_file", &mut tls.ca_file);
+        add("tls.client_ca_file", &mut tls.client_ca_file);
         add("evidence.folder", &mut evidence.folder);
         add("files.territories", &mut files.territories);
         add("files.agencies", &mut files.agencies);
@@ -596,7 +639,74 @@ impl Config {
                 bail!("`{service}.database` and `{service}.database_file` are both set; remove one");
             }
         }
+        self.check_tls()
+    }
+
+    /// Refuses settings of TLS that do not fit together.
+    fn check_tls(&self) -> anyhow::Result<()> {
+        let tls = &self.tls;
+        match (&tls.certificate_file, &tls.key_file) {
+            (Some(_), None) => bail!("`tls.certificate_file` is set, and `tls.key_file` is not: set both"),
+            (None, Some(_)) => bail!("`tls.key_file` is set, and `tls.certificate_file` is not: set both"),
+            (None, None) if tls.client_ca_file.is_some() => bail!(
+                "`tls.client_ca_file` is set, but callers show certificates under TLS only: set `tls.certificate_file` and \
+                 `tls.key_file`"
+            ),
+            _ => {}
+        }
+        for service in Service::ALL {
+            let endpoint = self.endpoint(service);
+            let is_https = endpoint.address.as_ref().is_some_and(Address::is_https);
+            if is_https && tls.ca_file.is_none() {
+                bail!(
+                    "`{service}.address` is one of https://, and `tls.ca_file` does not say which authorities are believed \
+                     about its certificate"
+                );
+            }
+            if let Some(name) = &endpoint.server_name {
+                rpc::tls::check_name(name).map_err(|error| anyhow!("`{service}.server_name`: {error}"))?;
+            }
+        }
         Ok(())
+    }
+
+    /// The first DNS name in the certificate that the process shows; none where it serves no TLS.
+    ///
+    /// # Errors
+    ///
+    /// If the files of TLS cannot be used, or the certificate has no name.
+    pub fn own_name(&self) -> anyhow::Result<Option<String>> {
+        if self.tls.certificate_file.is_none() {
+            return Ok(None);
+        }
+        let tls = certificates::read(self)?;
+        let name = tls.and_then(|tls| tls.own_name());
+        Ok(Some(name.context(
+            "the certificate in `tls.certificate_file` has no DNS name to know it by (subjectAltName)",
+        )?))
+    }
+
+    /// Refuses to serve these services in the clear where others than this machine could listen.
+    ///
+    /// # Errors
+    ///
+    /// [`Unusable`] with the key of the address, and what can be done.
+    pub fn refuse_plaintext(&self, services: &[Service]) -> Result<(), Unusable> {
+        if self.tls.certificate_file.is_some() || self.tls.encrypted_elsewhere {
+            return Ok(());
+        }
+        let open = services
+            .iter()
+            .find(|service| !self.listen(**service).ip().to_canonical().is_loopback());
+        match open {
+            None => Ok(()),
+            Some(service) => Err(Unusable(format!(
+                "`{service}.listen` is {}, where others than this machine reach it, and there is no TLS: tokens and reports \
+                 would go in the clear. Set `tls.certificate_file` and `tls.key_file`; or listen on 127.0.0.1; or, where \
+                 something else encrypts what comes there, say so with `tls.encrypted_elsewhere: true`",
+                self.listen(*service)
+            ))),
+        }
     }
 
     /// The settings of a service.

@@ -52,6 +52,12 @@ pub struct Endpoints {
     /// The zone in which the instance counts days and deadlines: seconds east of UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utc_offset_seconds: Option<i32>,
+    /// The authorities of its certificates, where it serves TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// The name in its certificates, where that is not the host of the addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
 }
 
 impl Endpoints {

@@ -7,6 +7,7 @@ use anyhow::bail;
 use rpc::Token;
 
 use crate::{
+    Unusable,
     admin::{Admin, Bound},
     check::{self, Checked},
     config::Service,
@@ -48,10 +49,24 @@ impl Instance {
         let config = &mut options.config;
         let admin = Bound::new(config).await?;
         let mut listeners = Vec::with_capacity(3);
+        let is_tls = config.tls.certificate_file.is_some();
+        if is_tls && config.tls.ca_file.is_none() {
+            return Err(Unusable(
+                "`tls.certificate_file` is set, and `tls.ca_file` is not: the services call each other under TLS, too, and \
+                 need the authority of that certificate"
+                    .to_owned(),
+            )
+            .into());
+        }
+        let own_name = config.own_name()?;
         for service in Service::ALL {
             let listener = bind(config, service).await?;
             let endpoint = config.endpoint_mut(service);
-            endpoint.address = Some(address(&listener)?.try_into()?);
+            endpoint.address = Some(address(&listener, is_tls)?.try_into()?);
+            // The certificate need not name the loopback.
+            if endpoint.server_name.is_none() {
+                endpoint.server_name.clone_from(&own_name);
+            }
             if endpoint.database.is_none() && endpoint.database_file.is_none() {
                 endpoint.database = Some(layout.database(service)?);
             }
@@ -66,6 +81,7 @@ impl Instance {
         config.log.checkpoint_file.get_or_insert_with(|| layout.checkpoint());
 
         let zone = reference.directory.zone();
+        let ca_file = config.tls.ca_file.clone();
         let common = Common::new(options, reference, &tokens_file, tokens, Service::ALL.len())?;
         let mut starts = listeners
             .into_iter()
@@ -80,6 +96,8 @@ impl Instance {
             routing: routing.address.clone(),
             audit: audit.address.clone(),
             utc_offset_seconds: Some(zone.seconds()),
+            ca_file: ca_file.filter(|_| is_tls).map(std::path::absolute).transpose()?,
+            server_name: own_name,
         };
         data_dir.publish(&endpoints)?;
         let services = [&intake, &routing, &audit].map(|running| running.health.clone());

@@ -9,6 +9,8 @@
 //! * `databases.rs`: the services' databases, opened without a service.
 //! * `token_file.rs`: the file of the callers' tokens, changed by one at a time.
 //! * `tokens.rs`: the callers' tokens, reloaded when the token file changes.
+//! * `certificates.rs`: the files of TLS, read again when they change.
+//! * `callers.rs`, `issuers.rs`: callers by certificate, and by tokens that issuers sign.
 //! * `running.rs`: one service, as in a cluster: its database, its listener, its channels to the
 //!   others.
 //! * `admin.rs`: the process's listener for metrics and health.
@@ -21,12 +23,15 @@
 //! Nothing here knows a command line or prints.
 
 mod admin;
+mod callers;
+mod certificates;
 mod check;
 pub mod config;
 pub mod data_dir;
 pub mod databases;
 pub mod input;
 pub mod instance;
+mod issuers;
 pub mod reference;
 pub mod running;
 pub mod secrets;

@@ -12,13 +12,20 @@ use audit::Audit;
 use intake::{Intake, evidence::Folder};
 use journal::{Background, Clock, Entropy, SystemClock, SystemEntropy};
 use routing::{Routing, active::Active};
-use rpc::{Authenticate, HealthCheck, Server, Token, admin::Serving, client::Caller};
+use rpc::{
+    Authenticate, HealthCheck, Server, Token,
+    admin::Serving,
+    client::Caller,
+    tls::{Tls, Trusting},
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
     admin::{Admin, Bound},
+    callers::Identities,
+    certificates,
     check::{self, Checked},
     config::{Config, DatabaseUrl, Service},
     data_dir::read_key,
@@ -65,6 +72,8 @@ pub(crate) struct Common {
     reference: Reference,
     pub(crate) tokens: Vec<Token>,
     followed: Arc<Followed>,
+    tls: Option<Arc<Tls>>,
+    identities: Arc<Identities>,
     limits: rpc::Limits,
 }
 
@@ -78,8 +87,13 @@ impl Common {
         servers: usize,
     ) -> anyhow::Result<Self> {
         let followed = Followed::new(tokens_file, &tokens)?;
+        let tls = certificates::follow(&options.config)?;
+        let clock = Arc::clone(&options.clock);
+        let identities = Identities::new(&options.config, Arc::clone(&followed), tls.clone(), clock)?;
         Ok(Self {
             limits: limits(&options.config, servers),
+            tls,
+            identities,
             options,
             reference,
             tokens,
@@ -87,12 +101,24 @@ impl Common {
         })
     }
 
+    /// The TLS that the services serve under.
+    fn served_tls(&self) -> Option<Arc<Tls>> {
+        let certificate = self.options.config.tls.certificate_file.as_ref();
+        certificate.and(self.tls.clone())
+    }
+
     /// The channel from one service to another.
     fn way(&self, from: Service, to: Service) -> anyhow::Result<Caller> {
-        let address = self.options.config.endpoint(to).address.as_ref();
-        let address = Config::need(&format!("{to}.address"), address)?;
+        let endpoint = self.options.config.endpoint(to);
+        let address = Config::need(&format!("{to}.address"), endpoint.address.as_ref())?;
         let own = self.followed.own(from, &self.tokens)?;
-        Ok(rpc::client::connect_for(address.as_str(), &own, None, Some(PATIENCE))?)
+        let trusting = self.tls.as_ref().map(Trusting::like);
+        let trusting = match (trusting, &endpoint.server_name) {
+            (Some(trusting), Some(name)) => Some(trusting.named(name)?),
+            (trusting, _) => trusting,
+        };
+        let channel = rpc::client::connect_over(address.as_str(), trusting.as_ref(), &own, None, Some(PATIENCE));
+        Ok(channel?)
     }
 
     /// Name of this replica. A database that only one process can open needs no unique name.
@@ -271,12 +297,13 @@ impl Running {
                 (routes, health, audit::ACCESS, Ending::Audit(Box::new(audit)))
             }
         };
-        let address = address(&listener)?;
+        let address = address(&listener, common.served_tls().is_some())?;
         let serving = Serving::of(service.name());
         let server = Server {
             service: service.name(),
             limits: common.limits,
-            authenticate: Arc::clone(&common.followed) as Arc<dyn Authenticate>,
+            authenticate: Arc::clone(&common.identities) as Arc<dyn Authenticate>,
+            tls: common.served_tls(),
             reflection: config.reflection,
             access,
             health,
@@ -362,7 +389,7 @@ pub(crate) async fn bind(config: &Config, service: Service) -> anyhow::Result<Tc
 }
 
 /// The address of a listener for callers on this machine.
-pub(crate) fn address(listener: &TcpListener) -> anyhow::Result<String> {
+pub(crate) fn address(listener: &TcpListener, is_tls: bool) -> anyhow::Result<String> {
     let mut address = listener.local_addr()?;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -370,5 +397,6 @@ pub(crate) fn address(listener: &TcpListener) -> anyhow::Result<String> {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    Ok(format!("http://{address}"))
+    let scheme = if is_tls { "https" } else { "http" };
+    Ok(format!("{scheme}://{address}"))
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rpc::{Authenticate, Identity, Token, Tokens, client::Bearer};
+use rpc::{Authenticate, Identity, Presented, Token, Tokens, client::Bearer};
 use tokio::time::Instant;
 
 use crate::{
@@ -103,9 +103,9 @@ impl Followed {
 }
 
 impl Authenticate for Followed {
-    fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity> {
+    fn authenticate(&self, presented: &Presented<'_>) -> Option<Identity> {
         let tokens = Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner));
-        tokens.authenticate(headers)
+        tokens.authenticate(presented)
     }
 
     fn trouble(&self) -> Option<String> {

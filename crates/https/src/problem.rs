@@ -21,13 +21,20 @@ pub struct NoAnswer {
 impl NoAnswer {
     pub(crate) fn new(error: &legacy::Error, host: &str, trust: &Trust) -> Self {
         if let Some(error) = find::<rustls::Error>(error) {
-            return tls(error, host, trust);
+            return tls(error, host, trust.option, trust.is_empty());
         }
         let refused = find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         match refused {
             true => Self::plain("nothing listens at this address"),
             false => Self::plain(&telemetry::with_causes(error)),
         }
+    }
+
+    /// What TLS found wrong, where a call of another client failed for that. `option` sets the file of
+    /// further issuers.
+    #[must_use]
+    pub fn of_tls(error: &(dyn Error + 'static), host: &str, option: &'static str) -> Option<Self> {
+        find::<rustls::Error>(error).map(|error| tls(error, host, option, false))
     }
 
     pub(crate) fn cut_off(error: &(dyn Error + 'static)) -> Self {
@@ -70,9 +77,9 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     None
 }
 
-fn tls(error: &rustls::Error, host: &str, trust: &Trust) -> NoAnswer {
+fn tls(error: &rustls::Error, host: &str, option: &'static str, trusts_nobody: bool) -> NoAnswer {
     let (problem, help) = match error {
-        rustls::Error::InvalidCertificate(error) => certificate(error, host, trust),
+        rustls::Error::InvalidCertificate(error) => certificate(error, host, option, trusts_nobody),
         rustls::Error::InvalidMessage(_) => (
             "the server does not speak TLS".to_owned(),
             Some("does the server speak plain http:// there?".to_owned()),
@@ -82,28 +89,28 @@ fn tls(error: &rustls::Error, host: &str, trust: &Trust) -> NoAnswer {
     NoAnswer { problem, help }
 }
 
-fn certificate(error: &CertificateError, host: &str, trust: &Trust) -> (String, Option<String>) {
+fn certificate(
+    error: &CertificateError,
+    host: &str,
+    option: &'static str,
+    trusts_nobody: bool,
+) -> (String, Option<String>) {
     let renew = || Some("the server's operator must renew it, or this machine's clock is wrong".to_owned());
     match error {
-        CertificateError::UnknownIssuer if trust.is_empty() => (
+        CertificateError::UnknownIssuer if trusts_nobody => (
             "the server's certificate cannot be checked: this machine trusts no issuer".to_owned(),
             Some(format!(
-                "install the system's CA certificates, or set a file with {}",
-                trust.option
+                "install the system's CA certificates, or set a file with {option}"
             )),
         ),
         CertificateError::UnknownIssuer => (
             "the server's certificate is from an issuer that is not trusted here".to_owned(),
-            Some(format!(
-                "if the issuer is your own, set its certificate with {}",
-                trust.option
-            )),
+            Some(format!("if the issuer is your own, set its certificate with {option}")),
         ),
         CertificateError::BadSignature => (
             "the server's certificate names an issuer that is trusted here, but is signed by another key".to_owned(),
             Some(format!(
-                "if that issuer has a new key, set its new certificate with {}; otherwise somebody else answers at this address",
-                trust.option
+                "if that issuer has a new key, set its new certificate with {option}; otherwise somebody else answers at this address"
             )),
         ),
         CertificateError::NotValidForName => (

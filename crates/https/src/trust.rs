@@ -61,6 +61,12 @@ impl Trust {
         })
     }
 
+    /// The trusted issuers, for another client.
+    #[must_use]
+    pub fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.roots)
+    }
+
     /// Whether no issuer is trusted.
     pub(crate) fn is_empty(&self) -> bool {
         self.roots.is_empty()

@@ -129,6 +129,7 @@ mod tests {
             role: Role::Agency,
             officer: rpc::Officer::new("o-17").ok(),
             officer_key: rpc::OfficerKey::default(),
+            proof: rpc::Proof::Token,
         };
         let wanted = check(&request(REPORT, 1)).unwrap();
         let now = Time(1_795_305_600_000_000);

@@ -11,13 +11,15 @@ use clap::Args;
 use host::{
     Unusable,
     config::{Address, Service, nearest},
-    data_dir::{Layout, OPERATOR},
+    data_dir::{Endpoints, Layout, OPERATOR},
     input,
     token_file::find_entry,
 };
+use https::{NoAnswer, Trust};
 use rpc::{
     Officer, Role,
     client::{Bearer, Caller},
+    tls::Trusting,
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -83,6 +85,25 @@ pub struct Given {
         help_heading = "Connection"
     )]
     pub token_file: Option<PathBuf>,
+    /// PEM file of certificate authorities that are believed beside the machine's, where servers are reached over TLS
+    /// [default: that of the context or of the data directory's instance]
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_CA_FILE",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    ca_file: Option<PathBuf>,
+    /// Name in the servers' certificates, where that is not the host of their address
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_SERVER_NAME",
+        value_name = "NAME",
+        help_heading = "Connection"
+    )]
+    server_name: Option<String>,
     /// The officer who acts through the caller's system; who acts is part of what is logged
     #[arg(
         long,
@@ -195,6 +216,8 @@ impl Access {
             who: None,
             token: None,
             token_file: None,
+            ca_file: None,
+            server_name: None,
             officer: None,
             json: false,
         })
@@ -292,10 +315,57 @@ impl Access {
         deadline: Option<Duration>,
     ) -> anyhow::Result<Target> {
         let address = self.address(service, server)?;
+        let trusting = self.trusting(&address)?;
         let channel = Bearer::new(&self.token()?)
-            .and_then(|bearer| rpc::client::connect_for(&address, &bearer, self.officer.as_ref(), deadline))
+            .and_then(|bearer| {
+                rpc::client::connect_over(&address, trusting.as_ref(), &bearer, self.officer.as_ref(), deadline)
+            })
             .map_err(|error| Failed::Usage(error.to_string()))?;
         Ok(Target { channel, address })
+    }
+
+    /// How a server is reached over TLS, where its address asks for that.
+    fn trusting(&self, address: &str) -> anyhow::Result<Option<Trusting>> {
+        if !address.starts_with("https://") {
+            return Ok(None);
+        }
+        let ca_file = self.ca_file()?;
+        let trust = Trust::load(ca_file.as_deref(), "--ca-file").map_err(|error| Failed::Usage(error.to_string()))?;
+        let trusting = Trusting::roots(trust.roots());
+        Ok(Some(match self.server_name()? {
+            Some(name) => trusting
+                .named(&name)
+                .map_err(|error| Failed::Usage(format!("--server-name: {error}")))?,
+            None => trusting,
+        }))
+    }
+
+    /// File of the authorities that are believed beside the machine's.
+    pub fn ca_file(&self) -> anyhow::Result<Option<PathBuf>> {
+        let given = self.ca_file.clone();
+        Ok(match given.or(self.context()?.and_then(|context| context.ca_file)) {
+            Some(file) => Some(file),
+            None => self.served_here()?.and_then(|endpoints| endpoints.ca_file),
+        })
+    }
+
+    fn server_name(&self) -> anyhow::Result<Option<String>> {
+        let given = self.server_name.clone();
+        Ok(
+            match given.or(self.context()?.and_then(|context| context.server_name)) {
+                Some(name) => Some(name),
+                None => self.served_here()?.and_then(|endpoints| endpoints.server_name),
+            },
+        )
+    }
+
+    /// The instance that serves from the data directory, where one is meant.
+    fn served_here(&self) -> anyhow::Result<Option<Endpoints>> {
+        match (self.chosen_data_dir()?, self.context()?) {
+            (Some(folder), _) => Layout::new(folder).read_endpoints(),
+            (None, None) => Layout::new(DATA_DIR).read_endpoints(),
+            (None, Some(_)) => Ok(None),
+        }
     }
 
     /// The address of a service; `server` if given.
@@ -415,6 +485,12 @@ pub async fn pages<T>(
     }
 }
 
+/// The host of an address.
+fn host(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.rsplit_once(':').map_or(rest, |(host, _)| host)
+}
+
 /// The token in a file.
 fn token_of(file: &Path) -> anyhow::Result<String> {
     let text = input::text(file, SMALL).context("cannot read the token file")?;
@@ -469,6 +545,14 @@ impl Failed {
     pub fn call(address: &str) -> impl Fn(Status) -> Self {
         move |status| {
             let from_server = status.get_details_error_info().is_some();
+            if !from_server && let Some(problem) = NoAnswer::of_tls(&status, host(address), "--ca-file") {
+                return Self::Unreachable {
+                    message: format!("{address} is not called: {}", problem.problem),
+                    help: problem
+                        .help
+                        .unwrap_or_else(|| "is it running at this address?".to_owned()),
+                };
+            }
             match status.code() {
                 Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled if !from_server => {
                     Self::Unreachable {

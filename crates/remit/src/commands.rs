@@ -5,6 +5,7 @@ pub mod category;
 pub mod config;
 pub mod context;
 pub mod demo;
+pub mod dev_certs;
 pub mod directory;
 pub mod evidence;
 pub mod health;

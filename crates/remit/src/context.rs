@@ -41,6 +41,12 @@ pub struct Context {
     /// File with the token to call with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// PEM file of the certificate authorities that are believed beside the machine's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Name in the servers' certificates, where that is not the host of their addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
     /// File with the log's verifier keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_key_file: Option<PathBuf>,

@@ -354,6 +354,7 @@ mod tests {
             role: Role::Partner,
             officer: None,
             officer_key: crate::OfficerKey::default(),
+            proof: crate::Proof::Token,
         };
         let row = &TABLES[0].methods[2];
         assert!(!row.admits(Some(&caller)) && !row.admits(None));
@@ -372,6 +373,7 @@ mod tests {
             role,
             officer: None,
             officer_key: crate::OfficerKey::default(),
+            proof: crate::Proof::Token,
         };
         let kind = Kind::Service("intake");
         assert!(kind.admits(&service("intake", Role::Service)));

@@ -23,7 +23,7 @@ use tonic::transport;
 
 use crate::{
     Limits,
-    connections::{self, Connections},
+    connections::{self, Connections, Speaks},
 };
 
 /// Connections, and requests of one that are answered at once; a scraper has one of each.
@@ -85,7 +85,8 @@ pub async fn serve(
         ..Limits::default().with_connections(CONNECTIONS)
     };
     let open = Connections::new("admin", limits);
-    connections::serve(listener, open, true, router, shutdown, grace).await;
+    let speaks = Speaks { http1: true, tls: None };
+    connections::serve(listener, open, speaks, router, shutdown, grace).await;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use tonic::{
 
 use tower::Service;
 
-use crate::{OFFICER, Officer, metrics::Call};
+use crate::{OFFICER, Officer, metrics::Call, tls::Trusting, wire::Dial};
 
 /// A channel that identifies the caller in every request, and measures it.
 pub type Caller = InterceptedService<Measuring, Attach>;
@@ -34,6 +34,9 @@ pub enum ClientError {
         #[source]
         source: tonic::transport::Error,
     },
+    /// An address under TLS, without authorities to believe.
+    #[error("`{0}` is reached over TLS, and there are no certificate authorities to believe")]
+    Trust(String),
     /// The token contains characters that metadata cannot carry.
     #[error("the token has characters that a header cannot carry")]
     Token,
@@ -96,6 +99,17 @@ pub fn connect_for(
     officer: Option<&Officer>,
     deadline: Option<Duration>,
 ) -> Result<Caller, ClientError> {
+    connect_over(address, None, bearer, officer, deadline)
+}
+
+/// Like [`connect_for`], over TLS where the address is one of `https`.
+pub fn connect_over(
+    address: &str,
+    trusting: Option<&Trusting>,
+    bearer: &Bearer,
+    officer: Option<&Officer>,
+    deadline: Option<Duration>,
+) -> Result<Caller, ClientError> {
     let invalid = |source| ClientError::Address {
         address: address.to_owned(),
         source,
@@ -110,13 +124,24 @@ pub fn connect_for(
         endpoint = endpoint.timeout(deadline);
     }
     let officer = officer.map(|officer| MetadataValue::from_bytes(officer.as_str().as_bytes()));
+    let channel = channel(&endpoint, trusting).ok_or_else(|| ClientError::Trust(address.to_owned()))?;
     Ok(InterceptedService::new(
-        Measuring(endpoint.connect_lazy()),
+        Measuring(channel),
         Attach {
             bearer: bearer.clone(),
             officer,
         },
     ))
+}
+
+/// A channel to an endpoint; none where it is under TLS and nobody is believed.
+#[must_use]
+pub fn channel(endpoint: &Endpoint, trusting: Option<&Trusting>) -> Option<Channel> {
+    match (endpoint.uri().scheme_str(), trusting) {
+        (Some("https"), Some(trusting)) => Some(endpoint.connect_with_connector_lazy(Dial(trusting.clone()))),
+        (Some("https"), None) => None,
+        _ => Some(endpoint.connect_lazy()),
+    }
 }
 
 /// A channel that measures each call, to the end of its answer.

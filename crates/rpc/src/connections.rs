@@ -36,11 +36,14 @@ use tower::{Service, ServiceExt as _};
 
 use crate::{
     Failure, Limits,
+    certificate::Certificate,
     frames::Frames,
     limits::Limit,
     metrics,
     paced::{PART, Streams},
     shares::network,
+    tls::Tls,
+    wire::Wire,
 };
 
 /// The connections of a server.
@@ -50,6 +53,8 @@ pub(crate) struct Connections {
     limits: Limits,
     next: AtomicU64,
     table: Mutex<Table>,
+    /// Handshakes that failed.
+    failed: Mutex<Told>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +117,7 @@ impl Connections {
             limits,
             next: AtomicU64::new(0),
             table: Mutex::default(),
+            failed: Mutex::default(),
         })
     }
 
@@ -165,6 +171,7 @@ impl Connections {
             peer,
             end,
             caller: OnceLock::new(),
+            certificate: OnceLock::new(),
             begun: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             probes: AtomicUsize::new(0),
@@ -182,6 +189,8 @@ pub(crate) struct Link {
     end: CancellationToken,
     /// The first caller that called on it with a token.
     caller: OnceLock<()>,
+    /// What the peer showed in the handshake.
+    certificate: OnceLock<Arc<Certificate>>,
     /// Whether the peer has said what it speaks.
     begun: AtomicBool,
     /// Calls whose answer has not ended.
@@ -200,6 +209,11 @@ impl Link {
     /// Where it comes from: the network.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// The certificate that the peer showed, whose chain was verified then.
+    pub(crate) fn certificate(&self) -> Option<&Arc<Certificate>> {
+        self.certificate.get()
     }
 
     /// A caller with a token calls on it.
@@ -349,12 +363,21 @@ impl Told {
     }
 }
 
+/// What a listener speaks.
+#[derive(Clone, Debug)]
+pub(crate) struct Speaks {
+    /// HTTP/1.1, too.
+    pub(crate) http1: bool,
+    /// Only under TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
 /// Accepts connections and serves them until `shutdown`: then the listener is closed, running calls
 /// end, and what is left after `grace` is dropped.
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     connections: Arc<Connections>,
-    http1: bool,
+    speaks: Speaks,
     service: S,
     shutdown: CancellationToken,
     grace: Duration,
@@ -363,7 +386,7 @@ pub(crate) async fn serve<S>(
     S::Future: Send + 'static,
 {
     let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
-    let builder = Arc::new(builder(connections.service, connections.limits, http1));
+    let builder = Arc::new(builder(connections.service, connections.limits, speaks.http1));
     let (mut refused, mut failed, mut pause) = (Told::default(), Told::default(), PAUSES.0);
     loop {
         let accepted = tokio::select! {
@@ -391,6 +414,7 @@ pub(crate) async fn serve<S>(
             Ok(link) => {
                 let one = one(
                     stream,
+                    speaks.clone(),
                     link,
                     Arc::clone(&builder),
                     service.clone(),
@@ -460,6 +484,7 @@ fn builder(service: &'static str, limits: Limits, http1: bool) -> auto::Builder<
 /// Serves one connection to its end.
 async fn one<S>(
     stream: TcpStream,
+    speaks: Speaks,
     link: Arc<Link>,
     builder: Arc<auto::Builder<Streams>>,
     service: S,
@@ -472,20 +497,37 @@ async fn one<S>(
     let (limits, name) = (link.connections.limits, link.connections.service);
     // Answers are small and waited for; that a system cannot, it says itself.
     let _ = stream.set_nodelay(true);
+    let mut handshake = std::pin::pin!(sleep(limits.handshake));
+    let wire = match speaks.tls {
+        None => Wire::Plain(stream),
+        Some(tls) => tokio::select! {
+            biased;
+            () = link.end.cancelled() => return,
+            () = kill.cancelled() => return,
+            () = shutdown.cancelled() => return,
+            wire = secured(stream, &tls, speaks.http1, &link) => match wire {
+                Some(wire) => wire,
+                None => return,
+            },
+            () = &mut handshake => {
+                metrics::limited(name, Limit::Handshake);
+                return;
+            }
+        },
+    };
     let with = Arc::clone(&link);
     let service = service.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&with));
         request.map(Body::new)
     });
-    let io = Io::new(stream, Arc::clone(&link));
+    let io = Io::new(wire, Arc::clone(&link));
     let serving = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
-    let handshake = sleep(limits.handshake);
     // Those that came together do not leave together.
     let spread = limits.connection_age / 100 * u32::try_from(link.number % 16).unwrap_or(0);
     let age = sleep(limits.connection_age.saturating_sub(spread));
     let idle = sleep(limits.connection_idle);
-    let (mut handshake, mut age, mut idle) = (std::pin::pin!(handshake), std::pin::pin!(age), std::pin::pin!(idle));
+    let (mut age, mut idle) = (std::pin::pin!(age), std::pin::pin!(idle));
     let (mut has_begun, mut is_leaving) = (false, false);
     loop {
         tokio::select! {
@@ -530,9 +572,31 @@ async fn one<S>(
     }
 }
 
+/// A connection after its TLS handshake; none where that failed.
+async fn secured(stream: TcpStream, tls: &Tls, with_files: bool, link: &Link) -> Option<Wire> {
+    let config = tls.server(with_files)?;
+    match Wire::accept(stream, config).await {
+        Ok(wire) => {
+            if let Some(certificate) = wire.certificate() {
+                let _ = link.certificate.set(Arc::new(certificate));
+            }
+            Some(wire)
+        }
+        Err(error) => {
+            let service = link.connections.service;
+            metrics::handshake_failed(service);
+            let mut failed = link.connections.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(times) = failed.count() {
+                tracing::warn!(service, peer = %link.peer, %error, times, "TLS handshakes fail");
+            }
+            None
+        }
+    }
+}
+
 /// A connection's bytes: frames are counted, and a peer that takes no bytes is not waited for.
 struct Io {
-    stream: TcpStream,
+    stream: Wire,
     frames: Frames,
     link: Arc<Link>,
     /// Until when bytes that cannot be written are waited for.
@@ -543,7 +607,7 @@ struct Io {
 const GO_AWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
 
 impl Io {
-    fn new(stream: TcpStream, link: Arc<Link>) -> Self {
+    fn new(stream: Wire, link: Arc<Link>) -> Self {
         Self {
             stream,
             frames: Frames::new(link.connections.limits.control_frames_per_second),
@@ -554,13 +618,21 @@ impl Io {
 
     /// Notes what became of a write.
     fn written(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match written {
-            Poll::Ready(Ok(bytes)) => {
+        let written = self.waited(context, written);
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.frames.wrote(bytes);
+        }
+        written
+    }
+
+    /// What became of a write, a flush (under TLS it writes what was kept) or an end, which is not
+    /// waited for without end.
+    fn waited<T>(&mut self, context: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(done) => {
                 self.stuck = None;
-                self.frames.wrote(bytes);
-                Poll::Ready(Ok(bytes))
+                Poll::Ready(done)
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 let stall = self.link.connections.limits.stall;
                 let until = || Box::pin(sleep_until(Instant::now() + stall));
@@ -586,7 +658,8 @@ impl AsyncRead for Io {
         if this.frames.came(&buffer.filled()[before..]).is_err() {
             metrics::limited(this.link.connections.service, Limit::ControlFrames);
             // Whatever was being written, this connection is over.
-            let _ = this.stream.try_write(&GO_AWAY);
+            let _ = Pin::new(&mut this.stream).poll_write(context, &GO_AWAY);
+            let _ = Pin::new(&mut this.stream).poll_flush(context);
             return Poll::Ready(Err(io::Error::other("too many frames that carry nothing")));
         }
         if this.frames.has_begun() {
@@ -616,11 +689,13 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.waited(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let ended = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.waited(context, ended)
     }
 }
 
@@ -648,7 +723,8 @@ mod tests {
         });
         let shutdown = CancellationToken::new();
         let connections = Connections::new("test", limits);
-        tokio::spawn(serve(listener, connections, true, router, shutdown, Duration::ZERO));
+        let speaks = Speaks { http1: true, tls: None };
+        tokio::spawn(serve(listener, connections, speaks, router, shutdown, Duration::ZERO));
         let mut stream = TcpStream::connect(address).await.unwrap();
         let get = b"GET / HTTP/1.1\r\nhost: log\r\nconnection: close\r\n\r\n";
         stream.write_all(get).await.unwrap();

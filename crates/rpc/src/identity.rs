@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use futures::future::BoxFuture;
 use names::AgencyId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Failure, Officer};
+use crate::{Certificate, Failure, Officer};
 
 /// Role of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,60 @@ pub struct Identity {
     pub officer: Option<Officer>,
     /// Keys the commitment to it.
     pub officer_key: OfficerKey,
+    /// What says so.
+    pub proof: Proof,
+}
+
+/// What says who a caller is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// A token of the token file.
+    #[default]
+    Token,
+    /// A certificate.
+    Certificate,
+    /// A token that an issuer signed. The officer stands in it, and nowhere else.
+    Signed {
+        /// Until when, in seconds since 1970.
+        until: i64,
+    },
+}
+
+/// What a request brings along that may identify its caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// Its headers. Those that identify are there once.
+    pub headers: &'a http::HeaderMap,
+    /// The certificate that was shown and verified when its connection began.
+    pub certificate: Option<&'a Certificate>,
+}
+
+impl<'a> Presented<'a> {
+    /// Headers alone.
+    #[must_use]
+    pub fn headers(headers: &'a http::HeaderMap) -> Self {
+        Self {
+            headers,
+            certificate: None,
+        }
+    }
+
+    /// Whether it claims anything by a header.
+    #[must_use]
+    pub fn has_authorization(&self) -> bool {
+        self.headers.contains_key(http::header::AUTHORIZATION)
+    }
+
+    /// The one bearer token. More than one is none: which counts, nobody knows.
+    #[must_use]
+    pub fn bearer(&self) -> Option<&'a str> {
+        let mut all = self.headers.get_all(http::header::AUTHORIZATION).iter();
+        let (Some(header), None) = (all.next(), all.next()) else {
+            return None;
+        };
+        let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
 }
 
 /// Key of commitments to officers' names, derived from the caller's token. Names can be guessed,
@@ -47,6 +102,16 @@ pub struct Identity {
 pub struct OfficerKey([u8; 32]);
 
 impl OfficerKey {
+    /// For a system without a token of the token file, from a secret of the installation.
+    #[must_use]
+    pub fn of_system(secret: &[u8; 32], system: &str) -> Self {
+        Self(journal::keyed_hash(
+            secret,
+            "remit-officer-key-of-system-v1",
+            system.as_bytes(),
+        ))
+    }
+
     fn of_token(token: &str) -> Self {
         Self(
             Sha256::new()
@@ -65,6 +130,12 @@ impl std::fmt::Debug for OfficerKey {
 }
 
 impl Identity {
+    /// Whether both may do the same for the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.system, &self.agency, self.role) == (&other.system, &other.agency, other.role)
+    }
+
     /// Id of the agency for which the caller acts; `None` for other roles, whatever agency their
     /// tokens name.
     #[must_use]
@@ -92,11 +163,22 @@ impl Identity {
     }
 }
 
-/// Identifies callers by request headers. The interface for certificates and identity providers.
+/// Identifies callers. The interface for tokens, certificates and identity providers.
 pub trait Authenticate: Send + Sync + 'static {
-    /// The caller, or `None` if unknown. Headers that identify are sent once; the acting officer is
-    /// added later.
-    fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity>;
+    /// The caller, or `None` if unknown, or if what it presents disagrees. The acting officer is
+    /// added later, where it does not stand in a signed token.
+    fn authenticate(&self, presented: &Presented<'_>) -> Option<Identity>;
+
+    /// Waits for what is missing to identify the caller, if that may be had in a moment.
+    fn prepare(&self, _: &Presented<'_>) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+
+    /// Whether one of Remit's own services may call this gRPC service by what it presents beside its
+    /// token.
+    fn admits_service(&self, _service: &str, _: &Presented<'_>) -> bool {
+        true
+    }
 
     /// Why callers may be identified by what is out of date, for operators; `None` normally.
     fn trouble(&self) -> Option<String> {
@@ -230,6 +312,7 @@ impl Tokens {
                 role: token.role,
                 officer: None,
                 officer_key: OfficerKey::of_token(&token.token),
+                proof: Proof::Token,
             };
             if identities
                 .insert(Sha256::digest(&token.token).into(), identity)
@@ -249,13 +332,8 @@ impl Tokens {
 }
 
 impl Authenticate for Tokens {
-    fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity> {
-        let header = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, token) = header.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let digest: [u8; 32] = Sha256::digest(token.trim()).into();
+    fn authenticate(&self, presented: &Presented<'_>) -> Option<Identity> {
+        let digest: [u8; 32] = Sha256::digest(presented.bearer()?).into();
         self.0.get(&digest).cloned()
     }
 }
@@ -285,7 +363,7 @@ mod tests {
         let authenticate = |value: &str| {
             let mut headers = http::HeaderMap::new();
             headers.insert("authorization", value.parse().unwrap());
-            tokens.authenticate(&headers)
+            tokens.authenticate(&Presented::headers(&headers))
         };
         let caller = authenticate("Bearer 0123456789abcdefghij").unwrap();
         assert_eq!(caller.acts_for().map(AgencyId::as_str), Some("police-510100"));
@@ -295,7 +373,7 @@ mod tests {
         );
         assert_eq!(authenticate("Bearer 0123456789abcdefghiX"), None);
         assert_eq!(authenticate("Basic 0123456789abcdefghij"), None);
-        assert_eq!(tokens.authenticate(&http::HeaderMap::new()), None);
+        assert_eq!(tokens.authenticate(&Presented::headers(&http::HeaderMap::new())), None);
     }
 
     /// A reader of the commitment knows the record and can try all names. Without the key of the
@@ -306,7 +384,10 @@ mod tests {
             let tokens = [token("desk", secret, Some("police-510100"), Role::Agency)];
             let mut headers = http::HeaderMap::new();
             headers.insert("authorization", format!("Bearer {secret}").parse().unwrap());
-            let caller = Tokens::new(&tokens).unwrap().authenticate(&headers).unwrap();
+            let caller = Tokens::new(&tokens)
+                .unwrap()
+                .authenticate(&Presented::headers(&headers))
+                .unwrap();
             let officer = Some(Officer::new("o-17").unwrap());
             Identity { officer, ..caller }
         };
@@ -344,7 +425,7 @@ mod tests {
         for value in ["Bearer ", "Bearer", "bearer  "] {
             let mut headers = http::HeaderMap::new();
             headers.insert("authorization", value.parse().unwrap());
-            assert_eq!(tokens.authenticate(&headers), None, "{value:?}");
+            assert_eq!(tokens.authenticate(&Presented::headers(&headers)), None, "{value:?}");
         }
     }
 

@@ -26,7 +26,7 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::{
-    Authenticate, DOMAIN, Failure, Identity, Limits, Role,
+    Authenticate, Certificate, DOMAIN, Failure, Identity, Limits, OFFICER, Officer, Presented, Proof, Role,
     access::{self, Method, Methods},
     connections::{Link, Probe},
     failure::{self, Violation},
@@ -81,7 +81,7 @@ pub(crate) struct Gated<S> {
 /// layer that axum puts around others copies them for each request.
 impl<S> Service<Request> for Gated<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static,
 {
     type Response = Response;
     type Error = Infallible;
@@ -92,6 +92,16 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        if let Some(missing) = self.gate.prepare(&request) {
+            // Routers are always ready, so a copy is.
+            let mut this = self.clone();
+            return async move {
+                missing.await;
+                request.extensions_mut().insert(Prepared);
+                this.call(request).await
+            }
+            .boxed();
+        }
         let limits = self.gate.limits;
         // Outermost, so that refusals are in the trace too.
         let method = self.gate.methods.get(request.uri().path());
@@ -102,6 +112,7 @@ where
         let token = request.headers().get(http::header::AUTHORIZATION).cloned();
         let refusals = Arc::clone(&self.gate.refusals);
         let link = request.extensions().get::<Arc<Link>>().cloned();
+        let shown = certificate(&request);
         let busy = link.as_ref().map(Link::busy);
         let admitted = readable(&request)
             .and_then(|()| uncompressed(&request))
@@ -120,7 +131,7 @@ where
                         Ok(Ok(response)) => response,
                         Err(_) => late(Failure::DeadlineExceeded).respond(is_grpc),
                     };
-                    refusals.note(method, &response, token.as_ref());
+                    refusals.note(method, &response, token.as_ref(), shown.as_deref());
                     let pace = (limits.stall, limits.bytes_per_second);
                     let (open, permit) = share.open(limits, lease);
                     let held = (permit, busy);
@@ -132,7 +143,7 @@ where
             }
             Err(rejection) => {
                 let response = rejection.respond(is_grpc);
-                refusals.note(method, &response, token.as_ref());
+                refusals.note(method, &response, token.as_ref(), shown.as_deref());
                 ready(Ok(measure(measured, response))).boxed()
             }
         };
@@ -329,7 +340,25 @@ struct Share {
     is_service: bool,
 }
 
+/// The certificate that was shown on a request's connection.
+fn certificate(request: &Request) -> Option<Arc<Certificate>> {
+    request.extensions().get::<Arc<Link>>()?.certificate().cloned()
+}
+
+/// What was missing to identify the caller was waited for once.
+#[derive(Clone, Copy, Debug)]
+struct Prepared;
+
 impl Gate {
+    /// What has to be waited for before a caller can be identified: a key that an issuer may have.
+    fn prepare(&self, request: &Request) -> Option<BoxFuture<'static, ()>> {
+        if !is_grpc(request) || request.extensions().get::<Prepared>().is_some() {
+            return None;
+        }
+        let headers = request.headers();
+        self.authenticate.prepare(&Presented::headers(headers))
+    }
+
     /// Refuses at once what would have to wait: a queue that grows helps nobody.
     fn share(
         &self,
@@ -349,7 +378,10 @@ impl Gate {
         let takes_stream = is_grpc && (access::takes_stream(path) || (is_public && !is_probe));
         let may_rest = takes_stream && !method.is_some_and(|method| method.is_upload);
         let caller = match is_grpc && !is_public {
-            true => self.authenticate.authenticate(request.headers()),
+            true => self.authenticate.authenticate(&Presented {
+                headers: request.headers(),
+                certificate: certificate(request).as_deref(),
+            }),
             false => None,
         };
         if let (Some(caller), Some(link)) = (&caller, link) {
@@ -463,14 +495,23 @@ impl Access {
             return Ok(None);
         }
         let known = request.extensions_mut().remove::<Known>();
+        let shown = certificate(request);
+        let presented = Presented {
+            headers: request.headers(),
+            certificate: shown.as_deref(),
+        };
         let mut caller = known
-            .map_or_else(|| self.authenticate.authenticate(request.headers()), |known| known.0)
+            .map_or_else(|| self.authenticate.authenticate(&presented), |known| known.0)
             .ok_or_else(|| Box::new(refuse(Failure::Unauthenticated)))?;
-        caller.officer = metadata::officer(request.headers()).map_err(|failure| Box::new(refuse(failure)))?;
+        caller.officer = acting(&caller, request.headers()).map_err(|failure| Box::new(refuse(failure)))?;
         match method {
+            Some(_) if caller.role == Role::Service && !self.admits_service(request.uri().path(), &presented) => {
+                let description = "the certificate of this connection is of no service that may call this one";
+                Err(Box::new(refuse(Failure::denied(description, &caller.system))))
+            }
             Some(method) if method.admits(Some(&caller)) => {
                 let judge = access::is_stream(request.uri().path())
-                    .then(|| Judge::new(&self.authenticate, request.headers(), &caller));
+                    .then(|| Judge::new(&self.authenticate, request.headers(), shown.clone(), &caller));
                 if let Some(trouble) = self.authenticate.trouble() {
                     request.extensions_mut().insert(UnreadTokens(trouble));
                 }
@@ -485,6 +526,29 @@ impl Access {
             }
             // `explain` finds the words.
             None => Err(Box::new(Status::unimplemented("").into_http())),
+        }
+    }
+}
+
+impl Access {
+    fn admits_service(&self, path: &str, presented: &Presented<'_>) -> bool {
+        let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        // What all servers have is guarded by its rows alone.
+        self.authenticate.admits_service(service, presented)
+    }
+}
+
+/// The officer who acts: by a signed token where the caller has one, otherwise by metadata, whose
+/// system answers for it.
+fn acting(caller: &Identity, headers: &HeaderMap) -> Result<Option<Officer>, Failure> {
+    let said = metadata::officer(headers)?;
+    match (caller.proof, &caller.officer, said) {
+        (Proof::Token | Proof::Certificate, _, said) => Ok(said),
+        (Proof::Signed { .. }, signed, None) => Ok(signed.clone()),
+        (Proof::Signed { .. }, Some(signed), Some(said)) if *signed == said => Ok(Some(said)),
+        (Proof::Signed { .. }, ..) => {
+            let problem = "names an officer who does not stand in the signed token; leave it out";
+            Err(Failure::InvalidInput(vec![Violation::new(OFFICER, problem)]))
         }
     }
 }
@@ -689,7 +753,7 @@ mod tests {
         for (sent, expected) in [
             (&[("authorization", first.as_bytes())][..], Ok(None)),
             (
-                &[("authorization", first.as_bytes()), (crate::OFFICER, b"546L6K2m5a6Y")],
+                &[("authorization", first.as_bytes()), (OFFICER, b"546L6K2m5a6Y")],
                 Ok(Some("王警官")),
             ),
             (
@@ -699,24 +763,14 @@ mod tests {
                 ],
                 Err("authorization"),
             ),
+            (&[("authorization", first.as_bytes()), (OFFICER, b"")], Err(OFFICER)),
             (
-                &[("authorization", first.as_bytes()), (crate::OFFICER, b"")],
-                Err(crate::OFFICER),
+                &[("authorization", first.as_bytes()), (OFFICER, "王警官".as_bytes())],
+                Err(OFFICER),
             ),
             (
-                &[
-                    ("authorization", first.as_bytes()),
-                    (crate::OFFICER, "王警官".as_bytes()),
-                ],
-                Err(crate::OFFICER),
-            ),
-            (
-                &[
-                    ("authorization", first.as_bytes()),
-                    (crate::OFFICER, b"YQ"),
-                    (crate::OFFICER, b"Yg"),
-                ],
-                Err(crate::OFFICER),
+                &[("authorization", first.as_bytes()), (OFFICER, b"YQ"), (OFFICER, b"Yg")],
+                Err(OFFICER),
             ),
             (
                 &[("authorization", first.as_bytes()), ("remit-officer", b"o-17")],
@@ -747,7 +801,7 @@ mod tests {
             let acted = acting.lock().unwrap().take();
             match expected {
                 Ok(officer) => {
-                    let officer = officer.map(|name| crate::Officer::new(name).unwrap());
+                    let officer = officer.map(|name| Officer::new(name).unwrap());
                     assert!(status.is_none(), "{sent:?}: {status:?}");
                     assert_eq!(acted, Some(officer), "{sent:?}");
                 }
@@ -760,6 +814,43 @@ mod tests {
                     assert_eq!((violations[0].field.as_str(), acted), (field, None), "{sent:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_officer_stands_in_the_signed_token_where_there_is_one() {
+        let officer = |name: &str| Officer::new(name).unwrap();
+        for (proof, signed, said, expected) in [
+            (Proof::Token, None, Some("o-17"), Some(Some("o-17"))),
+            (Proof::Certificate, None, Some("o-17"), Some(Some("o-17"))),
+            (Proof::Token, None, None, Some(None)),
+            (Proof::Signed { until: 1 }, Some("o-17"), None, Some(Some("o-17"))),
+            (
+                Proof::Signed { until: 1 },
+                Some("o-17"),
+                Some("o-17"),
+                Some(Some("o-17")),
+            ),
+            (Proof::Signed { until: 1 }, None, None, Some(None)),
+            (Proof::Signed { until: 1 }, Some("o-17"), Some("o-18"), None),
+            (Proof::Signed { until: 1 }, None, Some("o-18"), None),
+        ] {
+            let caller = Identity {
+                system: "desk".to_owned(),
+                agency: None,
+                role: Role::Partner,
+                officer: signed.map(officer),
+                officer_key: crate::OfficerKey::default(),
+                proof,
+            };
+            let mut headers = HeaderMap::new();
+            if let Some(said) = said {
+                let said = data_encoding::BASE64.encode(said.as_bytes());
+                headers.insert(OFFICER, said.parse().unwrap());
+            }
+            let acts = acting(&caller, &headers).ok();
+            let expected = expected.map(|expected| expected.map(officer));
+            assert_eq!(acts, expected, "{proof:?} {signed:?} {said:?}");
         }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! * `metadata.rs`: the metadata of calls, each key read in one place.
 //! * `identity.rs`: callers, and the interface that identifies them.
+//! * `jwt.rs`: tokens that issuers sign, checked.
 //! * `access.rs`: which kinds of caller may call which method.
 //! * `failure.rs`: the one place where failures become gRPC statuses.
 //! * `violations.rs`: collects all violations of a request.
@@ -14,6 +15,7 @@
 //! * `upload.rs`: files that callers send, all in one shape.
 //! * `limits.rs`: what a server takes at most.
 //! * `connections.rs`: connections, accepted, counted and ended.
+//! * `tls.rs`, `wire.rs`, `certificate.rs`: TLS on both sides, and what peers show.
 //! * `frames.rs`: a guard against frames that carry nothing.
 //! * `shares.rs`: what callers have taken of the limits.
 //! * `paced.rs`: bodies, paid for and not waited for without end.
@@ -34,6 +36,7 @@
 
 pub mod access;
 pub mod admin;
+mod certificate;
 pub mod client;
 mod connections;
 pub mod delivery;
@@ -41,6 +44,7 @@ mod failure;
 mod frames;
 mod identity;
 pub mod json;
+pub mod jwt;
 mod layers;
 pub mod limits;
 mod metadata;
@@ -53,16 +57,22 @@ mod requests;
 mod revoked;
 mod server;
 mod shares;
+pub mod tls;
 pub mod upload;
 mod violations;
+mod wire;
 
+pub use certificate::Certificate;
 pub use failure::{DOMAIN, Failure, Violation, reason};
 pub use identity::{
-    AgencyCaller, Authenticate, Identity, OfficerKey, Role, Token, Tokens, TokensError, caller, unlisted,
+    AgencyCaller, Authenticate, Identity, OfficerKey, Presented, Proof, Role, Token, Tokens, TokensError, caller,
+    unlisted,
 };
 pub use limits::Limits;
 pub use metadata::{InvalidOfficer, OFFICER, Officer};
-pub use metrics::Instruments;
+pub use metrics::{
+    Certificate as CertificateLabel, Instruments, certificate_ends, certificate_is_stale, watch_issuers,
+};
 pub use requests::{first_answer, request_id};
 pub use server::{HealthCheck, Server};
 pub use violations::Violations;

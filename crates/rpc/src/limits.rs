@@ -182,7 +182,7 @@ pub const TABLE: &[Row] = &[
     row("limits.connections", "connections", "of a server; fewer where the process may open fewer files. The oldest that nobody has called on with a token makes room; callers other than Remit's own services call on three quarters at most", LIMITED, CLOSED),
     row("limits.connections_per_peer", "connections", "from one address, which of IPv6 is a network of 64 bits; likewise", LIMITED, CLOSED),
     row("limits.connections_per_caller", "connections", "that one caller calls on; at most a quarter of all", LIMITED, OVERLOADED),
-    row("limits.handshake_ms", "ms", "to the first bytes that say what a peer speaks", LIMITED, CLOSED),
+    row("limits.handshake_ms", "ms", "to the first bytes that say what a peer speaks, a TLS handshake before them included", LIMITED, CLOSED),
     row("limits.connection_idle_ms", "ms", "without a call", "`remit.rpc.connections`", "the connection is closed in order (GOAWAY)"),
     row("limits.connection_age_ms", "ms", "after which a connection takes no more calls, up to 15 % earlier so that not all end at once; those that run end", "`remit.rpc.connections`", "the connection is closed in order (GOAWAY)"),
     row("limits.control_frames_per_second", "frames", "of a connection that carry nothing: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, unknown ones. Ten times as many at once; calls and answers earn more", LIMITED, "the connection ends, with GOAWAY where it can still be written"),

@@ -52,6 +52,15 @@ telemetry::instruments! {
         /// Calls that were refused for who called, when, or how much, by the reason told: among them
         /// those over a limit or a quota.
         refused: Counter<(Service, Reason)> = ("remit.rpc.refused", "{call}"),
+        /// TLS handshakes that failed: of peers that speak something else, or do not believe us, or whom we do not believe.
+        handshakes_failed: Counter<(Service,)> = ("remit.tls.handshakes.failed", "{handshake}"),
+        /// When the certificate that the process shows ends, and when the last of the authorities does that it believes;
+        /// in seconds since 1970.
+        not_after: Level<(Certificate,)> = ("remit.tls.certificate.not_after", "s"),
+        /// Whether a file of TLS was changed and cannot be used, so that what was read before still goes: 1, or 0.
+        stale: Level<(Certificate,)> = ("remit.tls.stale", "{file}"),
+        /// Time since the keys of issuers of signed tokens were fetched, of the issuer that was silent longest.
+        issuer_keys_age: Level<()> = ("remit.issuer.keys.age", "s"),
         /// Whether the service can work, as it says: 1, or 0.
         serving: Level<(Service,)> = ("remit.service.serving", "{service}"),
     }
@@ -63,6 +72,41 @@ telemetry::label! {
         /// gRPC.
         Grpc = conventions::GRPC,
     }
+}
+
+telemetry::label! {
+    /// What of TLS is meant.
+    pub enum Certificate("remit.certificate") {
+        /// The certificate that the process shows.
+        Own = "own",
+        /// The authorities of the servers that it calls.
+        Authorities = "authorities",
+        /// The authorities of the callers that show a certificate.
+        CallersAuthorities = "callers_authorities",
+    }
+}
+
+/// Says when a certificate ends, and that its files are usable.
+pub fn certificate_ends(certificate: Certificate, not_after: i64) {
+    let this = Instruments::get();
+    this.not_after
+        .set(u64::try_from(not_after).unwrap_or(0), (certificate,));
+    this.stale.set(0, (certificate,));
+}
+
+/// Says that new files of a certificate cannot be used.
+pub fn certificate_is_stale(certificate: Certificate) {
+    Instruments::get().stale.set(1, (certificate,));
+}
+
+/// Shows the age of issuers' keys, in seconds, as long as `read` has one.
+pub fn watch_issuers(read: impl Fn() -> Option<f64> + Send + Sync + 'static) {
+    Instruments::get().issuer_keys_age.watch((), read);
+}
+
+/// Counts a TLS handshake that failed.
+pub(crate) fn handshake_failed(service: &'static str) {
+    Instruments::get().handshakes_failed.add(1, (Service::named(service),));
 }
 
 /// The method of a call.

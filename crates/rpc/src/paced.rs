@@ -570,6 +570,7 @@ mod tests {
                 role: crate::Role::Partner,
                 officer: None,
                 officer_key: crate::OfficerKey::default(),
+                proof: crate::Proof::Token,
             }),
             None,
         );

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{Authenticate, access::Method};
+use crate::{Authenticate, Certificate, Presented, access::Method};
 
 /// Shortest time between two lines about one kind.
 const QUIET: Duration = Duration::from_secs(10);
@@ -68,7 +68,13 @@ impl Refusals {
 
     /// Counts the answer if it is a refusal, and writes a line if that is the first of its kind for
     /// some time. `method` is unknown where the server has none of that name, which may be anything.
-    pub(crate) fn note(&self, method: Option<&'static Method>, answer: &Response, token: Option<&HeaderValue>) {
+    pub(crate) fn note(
+        &self,
+        method: Option<&'static Method>,
+        answer: &Response,
+        token: Option<&HeaderValue>,
+        certificate: Option<&Certificate>,
+    ) {
         // Most answers are none, and cost nothing here.
         let Some(status) = Status::from_header_map(answer.headers()) else {
             return;
@@ -78,7 +84,10 @@ impl Refusals {
         }
         let mut headers = HeaderMap::new();
         headers.extend(token.map(|token| (AUTHORIZATION, token.clone())));
-        let caller = self.authenticate.authenticate(&headers);
+        let caller = self.authenticate.authenticate(&Presented {
+            headers: &headers,
+            certificate,
+        });
         let agency = caller.as_ref().and_then(|caller| caller.agency.as_ref());
         let kind = Refused {
             method: method.map_or("unknown", |method| method.name),
@@ -230,7 +239,7 @@ mod tests {
         };
 
         for _ in 0..1_000 {
-            refusals.note(Some(&METHOD), &answer(Failure::Overloaded), Some(&bearer));
+            refusals.note(Some(&METHOD), &answer(Failure::Overloaded), Some(&bearer), None);
         }
         let first = lines();
         assert_eq!(first.len(), 1, "{first:?}");
@@ -245,10 +254,10 @@ mod tests {
         }
         assert!(!first[0].contains("0123456789"), "{first:?}");
         // Another kind is not kept quiet by it, nor another caller.
-        refusals.note(Some(&METHOD), &answer(Failure::Unauthenticated), None);
-        refusals.note(None, &answer(Failure::Unauthenticated), None);
-        refusals.note(Some(&METHOD), &answer(Failure::Overloaded), None);
-        refusals.note(Some(&METHOD), &answer(Failure::Overloaded), Some(&other));
+        refusals.note(Some(&METHOD), &answer(Failure::Unauthenticated), None, None);
+        refusals.note(None, &answer(Failure::Unauthenticated), None, None);
+        refusals.note(Some(&METHOD), &answer(Failure::Overloaded), None, None);
+        refusals.note(Some(&METHOD), &answer(Failure::Overloaded), Some(&other), None);
         let others = lines();
         assert!(
             others.len() == 4 && others[3].contains("system=\"hotline\""),
@@ -271,9 +280,9 @@ mod tests {
             Failure::invalid("report", "content"),
             Failure::NotFound { what: "case" },
         ] {
-            refusals.note(Some(&METHOD), &answer(failure), Some(&bearer));
+            refusals.note(Some(&METHOD), &answer(failure), Some(&bearer), None);
         }
-        refusals.note(Some(&METHOD), &Response::default(), Some(&bearer));
+        refusals.note(Some(&METHOD), &Response::default(), Some(&bearer), None);
         assert!(lines().is_empty());
     }
     /// However many callers are refused, only so many are told apart.

@@ -1,4 +1,4 @@
-//! Streams end when their caller's token does: a call is judged when it begins, and one that stays
+//! Streams end when their caller's right does (its token, its certificate): a call is judged when it begins, and one that stays
 //! open for hours is judged again and again.
 
 use std::{
@@ -14,7 +14,7 @@ use http::HeaderMap;
 use http_body::Frame;
 use tonic::Status;
 
-use crate::{Authenticate, Failure, Identity};
+use crate::{Authenticate, Certificate, Failure, Identity, Presented};
 
 /// Interval between judgements of an open stream. A look at a table in memory.
 pub(crate) const AGAIN: Duration = Duration::from_secs(1);
@@ -23,24 +23,32 @@ pub(crate) const AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Judge {
     authenticate: Arc<dyn Authenticate>,
     headers: HeaderMap,
+    certificate: Option<Arc<Certificate>>,
     caller: Identity,
 }
 
 impl Judge {
-    pub(crate) fn new(authenticate: &Arc<dyn Authenticate>, headers: &HeaderMap, caller: &Identity) -> Self {
+    pub(crate) fn new(
+        authenticate: &Arc<dyn Authenticate>,
+        headers: &HeaderMap,
+        certificate: Option<Arc<Certificate>>,
+        caller: &Identity,
+    ) -> Self {
         Self {
             authenticate: Arc::clone(authenticate),
             headers: headers.clone(),
+            certificate,
             caller: caller.clone(),
         }
     }
 
     /// Whether the caller is still who it was.
     fn stands(&self) -> bool {
-        let now = self.authenticate.authenticate(&self.headers);
-        now.is_some_and(|now| {
-            (&now.system, &now.agency, now.role) == (&self.caller.system, &self.caller.agency, self.caller.role)
-        })
+        let now = self.authenticate.authenticate(&Presented {
+            headers: &self.headers,
+            certificate: self.certificate.as_deref(),
+        });
+        now.is_some_and(|now| now.is_same(&self.caller))
     }
 
     /// Completes when the caller is no longer who it was.
@@ -116,7 +124,7 @@ mod tests {
     struct Known(Mutex<Option<Identity>>);
 
     impl Authenticate for Known {
-        fn authenticate(&self, _: &HeaderMap) -> Option<Identity> {
+        fn authenticate(&self, _: &Presented<'_>) -> Option<Identity> {
             self.0.lock().unwrap().clone()
         }
     }
@@ -128,6 +136,7 @@ mod tests {
             role: Role::Operator,
             officer: None,
             officer_key: crate::OfficerKey::default(),
+            proof: crate::Proof::Token,
         }
     }
 
@@ -143,7 +152,7 @@ mod tests {
         ] {
             let known = Arc::new(Known(Mutex::new(Some(operator()))));
             let authenticate: Arc<dyn Authenticate> = Arc::clone(&known) as _;
-            let judge = Judge::new(&authenticate, &HeaderMap::new(), &operator());
+            let judge = Judge::new(&authenticate, &HeaderMap::new(), None, &operator());
             // Sends nothing, so nothing but the judge can end it.
             let silent = futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
             let answer = async { Ok::<_, std::io::Error>(Response::new(Body::from_stream(silent))) };
@@ -179,7 +188,7 @@ mod tests {
     async fn an_upload_ends_before_it_is_answered() {
         let known = Arc::new(Known(Mutex::new(None)));
         let authenticate: Arc<dyn Authenticate> = Arc::clone(&known) as _;
-        let judge = Judge::new(&authenticate, &HeaderMap::new(), &operator());
+        let judge = Judge::new(&authenticate, &HeaderMap::new(), None, &operator());
         let stopped = Arc::new(AtomicBool::new(false));
         let guard = Dropped(Arc::clone(&stopped));
         let upload = async move {

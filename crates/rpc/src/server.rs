@@ -12,10 +12,11 @@ use crate::{
     Authenticate, Limits,
     access::{Methods, SHARED, Table},
     admin::Serving,
-    connections::{self, Connections},
+    connections::{self, Connections, Speaks},
     layers, metrics,
     refusals::Refusals,
     shares::Shares,
+    tls::Tls,
 };
 
 /// Whether a service can work: its database responds.
@@ -30,6 +31,8 @@ pub struct Server {
     pub limits: Limits,
     /// Identifies callers.
     pub authenticate: Arc<dyn Authenticate>,
+    /// The TLS that it serves under; plain without.
+    pub tls: Option<Arc<Tls>>,
     /// Whether to serve reflection.
     pub reflection: bool,
     /// Access tables of its gRPC services. Health reports these services by their full names.
@@ -75,7 +78,10 @@ impl Server {
         files: Option<axum::Router>,
         shutdown: CancellationToken,
     ) -> Result<(), transport::Error> {
-        let http1 = files.is_some();
+        let speaks = Speaks {
+            http1: files.is_some(),
+            tls: self.tls.clone(),
+        };
         let (reporter, health) = tonic_health::server::health_reporter();
         // Known to health from the start; serving once the database has responded.
         for name in names(self.access) {
@@ -135,7 +141,7 @@ impl Server {
             .layer(gate);
 
         // Health watchers keep their streams open for ever: they are cut after the grace period.
-        connections::serve(listener, open, http1, router, shutdown, GRACE).await;
+        connections::serve(listener, open, speaks, router, shutdown, GRACE).await;
         Ok(())
     }
 }
@@ -235,6 +241,7 @@ mod tests {
             service: "test",
             limits: Limits::default(),
             authenticate: Arc::new(crate::Tokens::default()),
+            tls: None,
             reflection,
             access,
             health: Arc::new(|| Box::pin(async { true })),

@@ -314,6 +314,7 @@ mod tests {
             role,
             officer: None,
             officer_key: crate::OfficerKey::default(),
+            proof: crate::Proof::Token,
         }
     }
 

@@ -8,6 +8,7 @@
 //! * `python.rs`: Python with a gRPC client's libraries.
 //! * `access.rs`: which calls a running server admits.
 //! * `tls.rs`: a TLS proxy with certificates made in the test.
+//! * `jwt.rs`: an issuer's key, and tokens that it signs.
 //! * `seed.rs`: reproducible randomness.
 //! * `bin/with-postgres.rs`: one PostgreSQL server around a whole test run, for runners with a
 //!   process per test.
@@ -22,6 +23,7 @@
 pub mod access;
 pub mod backend;
 mod eventually;
+pub mod jwt;
 pub mod otlp;
 pub mod postgres;
 pub mod python;

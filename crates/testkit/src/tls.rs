@@ -4,7 +4,9 @@ use std::{io, net::SocketAddr, ops::Range, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use data_encoding::BASE64;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
 use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
@@ -34,6 +36,27 @@ impl Issuer {
     /// The file with the issuer's certificate, in PEM format.
     pub fn file(&self) -> &Path {
         self.file.path()
+    }
+
+    /// The issuer's certificate, in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate for these DNS names, addresses and URIs, valid as [`Issuer::server`]'s, and its
+    /// key, both in PEM.
+    pub fn leaf(&self, names: &[&str], years: Range<i32>) -> anyhow::Result<(String, String)> {
+        let (uris, hosts): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.contains("://"));
+        let hosts: Vec<_> = hosts.into_iter().map(str::to_owned).collect();
+        let mut params = CertificateParams::new(hosts)?;
+        for uri in uris {
+            params.subject_alt_names.push(SanType::URI(uri.try_into()?));
+        }
+        params.not_before = date_time_ymd(years.start, 1, 1);
+        params.not_after = date_time_ymd(years.end, 1, 1);
+        let key = KeyPair::generate()?;
+        Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
     }
 
     /// A server configuration with a certificate for these host names and addresses, valid from the

@@ -74,7 +74,7 @@ intake routing audit
 {{- if $own.address -}}
 {{ $own.address }}
 {{- else if $own.enabled -}}
-{{ printf "http://%s-%s:%d" (include "remit.fullname" .root) .service (int $own.service.port) }}
+{{ printf "%s://%s-%s:%d" (ternary "https" "http" .root.Values.tls.enabled) (include "remit.fullname" .root) .service (int $own.service.port) }}
 {{- end -}}
 {{- end -}}
 
@@ -130,6 +130,16 @@ intake routing audit
 {{- $_ := set $endpoint "database_file" "/run/remit/database/url" -}}
 {{- end -}}
 {{- if $endpoint -}}{{- $_ := set $own $peer $endpoint -}}{{- end -}}
+{{- end -}}
+{{- if $root.Values.callers.configMap -}}{{- $_ := set $own "callers_file" (printf "/run/remit/callers/%s" $root.Values.callers.key) -}}{{- end -}}
+{{- if $root.Values.secrets.callersKey.name -}}{{- $_ := set $own "callers_key_file" "/run/remit/callers-key/callers.key" -}}{{- end -}}
+{{- $tls := $root.Values.tls -}}
+{{- if $tls.enabled -}}
+{{- $keys := dict "certificate_file" "/run/remit/tls/tls.crt" "key_file" "/run/remit/tls/tls.key" "ca_file" "/run/remit/tls/ca.crt" -}}
+{{- if $tls.clientCa.configMap -}}{{- $_ := set $keys "client_ca_file" (printf "/run/remit/client-ca/%s" $tls.clientCa.key) -}}{{- end -}}
+{{- $_ := set $own "tls" $keys -}}
+{{- else -}}
+{{- $_ := set $own "tls" (dict "encrypted_elsewhere" true) -}}
 {{- end -}}
 {{- $files := dict -}}
 {{- range $name, $from := $root.Values.files -}}

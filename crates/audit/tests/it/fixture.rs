@@ -261,6 +261,7 @@ pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
             role: *role,
             officer: None,
             officer_key: rpc::OfficerKey::default(),
+            proof: rpc::Proof::Token,
         };
         (identity, (*token).to_owned())
     })
@@ -283,6 +284,7 @@ impl Served {
             service: "audit",
             limits,
             authenticate: Arc::new(rpc::Tokens::new(&tokens).unwrap()),
+            tls: None,
             reflection: false,
             access: audit::ACCESS,
             health: audit.health(),

@@ -163,7 +163,7 @@ impl From<Moment> for Time {
     }
 }
 
-/// Address of a server, such as `http://intake:7301`.
+/// Address of a server, such as `http://intake:7301`, or `https://intake:7301` for TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Address(String);
@@ -173,18 +173,23 @@ impl Address {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is reached over TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
 }
 
 impl TryFrom<String> for Address {
     type Error = anyhow::Error;
 
     fn try_from(address: String) -> anyhow::Result<Self> {
-        match address.strip_prefix("http://") {
-            Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Ok(Self(address)),
-            _ if address.starts_with("https://") => bail!(
-                "services are called over plain http://, and TLS ends at a proxy in front of them; only a log's public files are read over https://"
-            ),
-            _ => bail!("not a server address; the form is http://intake:7301"),
+        let host = address
+            .strip_prefix("http://")
+            .or_else(|| address.strip_prefix("https://"));
+        match host {
+            Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(Self(address)),
+            _ => bail!("not a server address; the form is http://intake:7301, or https://intake:7301 for TLS"),
         }
     }
 }

@@ -337,6 +337,12 @@ fn paths_in_a_file_start_at_its_folder_and_others_at_the_working_directory() {
     assert!(expected.len() > 14, "{expected:?}");
     for key in &expected {
         let (yaml, name) = match key.split_once('.') {
+            // Of which some need others.
+            Some(("tls", name)) => {
+                let all = ["certificate_file", "key_file", "ca_file", "client_ca_file"];
+                let all: String = all.iter().map(|name| format!("  {name}: some/path\n")).collect();
+                (format!("tls:\n{all}"), name)
+            }
             Some((section, name)) => (format!("{section}:\n  {name}: some/path\n"), name),
             None => (format!("{key}: some/path\n"), key.as_str()),
         };
@@ -463,4 +469,72 @@ async fn check_and_start_judge_alike() {
     config.log.ca_file = Some(folder.path().join("missing.pem"));
     let (check, start) = both(&config).await;
     assert!(check.is_err() && check == start, "{check:?} {start:?}");
+}
+
+/// What goes in the clear beyond this machine is said, or not served.
+#[tokio::test]
+async fn plaintext_beyond_the_loopback_is_refused_unless_something_else_encrypts() {
+    let all = |listen: &str, more: &str| {
+        let yaml = format!("routing:\n  listen: \"{listen}\"\n{more}");
+        load(&yaml, &[], Vec::new()).unwrap().refuse_plaintext(&Service::ALL)
+    };
+    for listen in [
+        "0.0.0.0:7302",
+        "[::]:7302",
+        "192.0.2.7:7302",
+        "[2001:db8::1]:7302",
+        "[::ffff:192.0.2.7]:7302",
+    ] {
+        let refusal = all(listen, "").unwrap_err().to_string();
+        for part in [
+            "`routing.listen`",
+            "`tls.certificate_file`",
+            "127.0.0.1",
+            "`tls.encrypted_elsewhere: true`",
+        ] {
+            assert!(refusal.contains(part), "{listen}: {refusal}");
+        }
+        all(listen, "tls:\n  encrypted_elsewhere: true\n").unwrap();
+        all(listen, "tls:\n  certificate_file: a.pem\n  key_file: a.key\n").unwrap();
+    }
+    for listen in [
+        "127.0.0.1:7302",
+        "127.9.9.9:7302",
+        "[::1]:7302",
+        "[::ffff:127.0.0.1]:7302",
+    ] {
+        all(listen, "").unwrap();
+    }
+    // Of what is not served, nothing is asked.
+    let config = load("routing:\n  listen: \"0.0.0.0:7302\"\n", &[], Vec::new()).unwrap();
+    config.refuse_plaintext(&[Service::Intake, Service::Audit]).unwrap();
+    // By the check, and by the start.
+    let (check, start) = (
+        host::check(Some(Service::Routing), &config).await,
+        host::check(None, &config).await,
+    );
+    assert!(check.is_err() && start.unwrap_err().to_string().contains("`routing.listen`"));
+}
+
+#[test]
+fn settings_of_tls_fit_together() {
+    for (yaml, expected) in [
+        ("tls:\n  certificate_file: a.pem\n", "`tls.key_file` is not"),
+        ("tls:\n  key_file: a.key\n", "`tls.certificate_file` is not"),
+        ("tls:\n  client_ca_file: ca.pem\n", "under TLS only"),
+        ("audit:\n  address: https://audit:7303\n", "`tls.ca_file`"),
+        ("audit:\n  address: https://\n", "`audit.address`"),
+        ("audit:\n  server_name: not a name\n", "`audit.server_name`"),
+        ("tls:\n  ca_file: \"\"\n", "`tls.ca_file` is empty"),
+        ("tls:\n  encrypted_elsewhere: perhaps\n", "`tls.encrypted_elsewhere`"),
+    ] {
+        let error = load(yaml, &[], Vec::new()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{yaml}: {error}");
+    }
+    load(
+        "tls:\n  ca_file: ca.pem\naudit:\n  address: https://audit:7303\n  server_name: audit.remit\n",
+        &[],
+        Vec::new(),
+    )
+    .unwrap();
 }

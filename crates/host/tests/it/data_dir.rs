@@ -153,7 +153,7 @@ async fn the_token_file_is_reloaded_and_a_bad_one_changes_nothing() {
         let bearer = format!("Bearer {}", token.token);
         headers.insert(http::header::AUTHORIZATION, bearer.parse().unwrap());
         followed
-            .authenticate(&headers)
+            .authenticate(&rpc::Presented::headers(&headers))
             .is_some_and(|caller| caller.system == token.system)
     };
     let (operator, agency) = (&tokens[0], tokens.last().unwrap());

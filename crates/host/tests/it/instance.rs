@@ -20,9 +20,10 @@ use host::{
 use journal::{Clock as _, ManualClock, SystemClock};
 use rpc::{
     Role, Token,
-    client::{Caller, connect},
+    client::{Bearer, Caller, connect_over},
+    tls::{Tls, Trusting},
 };
-use testkit::Backend;
+use testkit::{Backend, tls::Issuer};
 
 fn write_secret(path: &Path, content: &[u8]) {
     std::fs::write(path, content).unwrap();
@@ -57,12 +58,13 @@ impl From<&Instance> for Found {
 
 pub fn channel(found: &Found, service: Service, who: &str) -> Caller {
     let patience = Some(Duration::from_secs(10));
-    connect(
-        found.endpoints.of(service),
-        find_token(&found.tokens, who).unwrap(),
-        patience,
-    )
-    .unwrap()
+    let trusting = found.endpoints.ca_file.as_ref().map(|file| {
+        let tls = Tls::new();
+        tls.believe(&std::fs::read(file).unwrap()).unwrap();
+        Trusting::like(&tls)
+    });
+    let bearer = Bearer::new(find_token(&found.tokens, who).unwrap()).unwrap();
+    connect_over(found.endpoints.of(service), trusting.as_ref(), &bearer, None, patience).unwrap()
 }
 
 pub async fn check(instance: &Found, receipt: &str) -> CheckReceiptResponse {
@@ -172,6 +174,38 @@ async fn databases_may_be_elsewhere() {
 /// Each service alone, found by its address, as in a cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_service_runs_alone() {
+    alone(None).await;
+}
+
+/// The same, under TLS, with a certificate for each, and a list of who may call what.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_service_runs_alone_under_mutual_tls() {
+    alone(Some(
+        "services:
+  remit.audit.v1.AuditInboundService: [spiffe://remit.test/intake, spiffe://remit.test/routing]
+  remit.audit.v1.AuditService: [spiffe://remit.test/intake, spiffe://remit.test/routing, spiffe://remit.test/audit]
+  remit.intake.v1.IntakeInboundService: [spiffe://remit.test/routing]
+  remit.routing.v1.RoutingInboundService: [spiffe://remit.test/intake, spiffe://remit.test/audit]
+",
+    ))
+    .await;
+}
+
+/// The configuration of one service, with a certificate of its own where callers are named.
+fn with_certificate(mut config: Config, service: Service, issuer: &Issuer, folder: &Path) -> Config {
+    let path = |end: &str| folder.join(format!("{service}.{end}"));
+    let uri = format!("spiffe://remit.test/{service}");
+    let (certificate, key) = issuer.leaf(&["127.0.0.1", &uri], 2020..2090).unwrap();
+    write_secret(&path("pem"), certificate.as_bytes());
+    write_secret(&path("key"), key.as_bytes());
+    config.tls.certificate_file = Some(path("pem"));
+    config.tls.key_file = Some(path("key"));
+    config
+}
+
+async fn alone(callers: Option<&str>) {
+    let scheme = if callers.is_some() { "https" } else { "http" };
+    let issuer = Issuer::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     // Held until all three are known, so that they differ.
@@ -181,6 +215,12 @@ async fn each_service_runs_alone() {
         receipt_key_file: Some(path("receipt.key")),
         ..Config::default()
     };
+    if let Some(callers) = callers {
+        write_secret(&path("callers.yaml"), callers.as_bytes());
+        config.callers_file = Some(path("callers.yaml"));
+        config.tls.ca_file = Some(issuer.file().to_owned());
+        config.tls.client_ca_file = Some(issuer.file().to_owned());
+    }
     config.log.key_file = Some(path("log.key"));
     config.log.checkpoint_file = Some(path("log.checkpoint"));
     config.evidence.folder = Some(path("evidence"));
@@ -190,11 +230,12 @@ async fn each_service_runs_alone() {
         let database = format!("sqlite://{}", path(service.name()).display());
         *config.endpoint_mut(service) = Endpoint {
             listen: Some(listen),
-            address: Some(format!("http://{listen}").try_into().unwrap()),
+            address: Some(format!("{scheme}://{listen}").try_into().unwrap()),
+            server_name: None,
             database: Some(DatabaseUrl::secret(database).unwrap()),
             database_file: None,
         };
-        endpoints.push(format!("http://{listen}"));
+        endpoints.push(format!("{scheme}://{listen}"));
     }
     drop(ports);
     write_secret(&path("receipt.key"), &[7; 32]);
@@ -215,7 +256,11 @@ async fn each_service_runs_alone() {
 
     let mut running = Vec::new();
     for service in Service::ALL {
-        running.push(Running::alone(service, Options::new(config.clone())).await.unwrap());
+        let config = match callers {
+            Some(_) => with_certificate(config.clone(), service, &issuer, folder.path()),
+            None => config.clone(),
+        };
+        running.push(Running::alone(service, Options::new(config)).await.unwrap());
     }
     let found = Found {
         endpoints: Endpoints {
@@ -223,6 +268,8 @@ async fn each_service_runs_alone() {
             routing: endpoints[1].clone(),
             audit: endpoints[2].clone(),
             utc_offset_seconds: None,
+            ca_file: callers.map(|_| issuer.file().to_owned()),
+            server_name: None,
         },
         tokens: tokens.to_vec(),
     };

@@ -62,6 +62,7 @@ const LABELS: &[&str] = &[
     "remit.answer",
     "remit.asked",
     "remit.category",
+    "remit.certificate",
     "remit.commands",
     "remit.consumer",
     "remit.fallback",

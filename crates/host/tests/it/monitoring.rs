@@ -70,6 +70,7 @@ const LANGUAGE: &[&str] = &[
     "predict_linear",
     "rate",
     "sum",
+    "time",
     "vector",
 ];
 

@@ -212,6 +212,7 @@ mod tests {
             role: Role::Partner,
             officer: None,
             officer_key: OfficerKey::default(),
+            proof: rpc::Proof::Token,
         }
     }
 

@@ -544,6 +544,7 @@ pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
             role: *role,
             officer: None,
             officer_key: rpc::OfficerKey::default(),
+            proof: rpc::Proof::Token,
         };
         (identity, token(system))
     })
@@ -611,6 +612,7 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         service: "intake",
         limits,
         authenticate: Arc::new(Tokens::new(&tokens).unwrap()),
+        tls: None,
         reflection: false,
         access: intake::ACCESS,
         health: intake.health(),

@@ -37,14 +37,14 @@ enum Action {
     /// Make a context, or change what is given of one
     #[command(after_help = "\
 Examples:
-  remit context set production --intake http://intake.remit.example:7301 --routing http://routing.remit.example:7302 \\
-      --audit http://audit.remit.example:7303 --token-file ~/.remit/production.token --utc-offset +08:00
+  remit context set production --intake https://intake.remit.example:7301 --routing https://routing.remit.example:7302 \\
+      --audit https://audit.remit.example:7303 --token-file ~/.remit/production.token --utc-offset +08:00
   remit context set here --data-dir /var/lib/remit")]
     Set {
         /// Its name
         name: Name,
         #[command(flatten)]
-        given: Given,
+        given: Box<Given>,
     },
     /// Call this cluster from now on
     #[command(after_help = "Examples:\n  remit context use production\n  remit context use --none")]
@@ -68,7 +68,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = true)]
 struct Given {
-    /// Address of intake, such as http://intake.remit.example:7301
+    /// Address of intake, such as https://intake.remit.example:7301
     #[arg(long, value_name = "URL", value_parser = address)]
     intake: Option<String>,
     /// Address of routing
@@ -80,6 +80,12 @@ struct Given {
     /// File with the token to call with; the token itself is not kept
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// PEM file of certificate authorities that are believed beside the machine's, for addresses of https://
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Name in the servers' certificates, where that is not the host of their addresses
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    server_name: Option<String>,
     /// File with the log's verifier keys, such as its log.vkey
     #[arg(long, value_name = "FILE")]
     log_key_file: Option<PathBuf>,
@@ -112,6 +118,13 @@ fn address(text: &str) -> Result<String, String> {
     address.map(Into::into).map_err(|error| error.to_string())
 }
 
+fn server_name(text: &str) -> Result<String, String> {
+    match rpc::tls::check_name(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn offset(text: &str) -> Result<String, String> {
     match output::offset(text) {
         Some(_) => Ok(text.to_owned()),
@@ -138,7 +151,7 @@ impl Command {
                 given,
             } => {
                 let context = contexts.contexts.entry(name.clone()).or_default();
-                set(context, given)?;
+                set(context, *given)?;
                 let context = context.clone();
                 contexts.write()?;
                 show(&name, &context, json)
@@ -169,6 +182,7 @@ fn set(context: &mut Context, given: Given) -> anyhow::Result<()> {
         (&mut context.intake, given.intake),
         (&mut context.routing, given.routing),
         (&mut context.audit, given.audit),
+        (&mut context.server_name, given.server_name),
         (&mut context.utc_offset, given.utc_offset),
     ];
     for (kept, given) in texts {
@@ -176,6 +190,7 @@ fn set(context: &mut Context, given: Given) -> anyhow::Result<()> {
     }
     let paths = [
         (&mut context.token_file, given.token_file),
+        (&mut context.ca_file, given.ca_file),
         (&mut context.log_key_file, given.log_key_file),
         (&mut context.data_dir, given.data_dir),
     ];
@@ -223,6 +238,8 @@ fn show(name: &str, context: &Context, json: bool) -> anyhow::Result<()> {
         ("routing", context.routing.clone()),
         ("audit", context.audit.clone()),
         ("token file", path(&context.token_file)),
+        ("ca file", path(&context.ca_file)),
+        ("server name", context.server_name.clone()),
         ("log key", path(&context.log_key_file)),
         ("data dir", path(&context.data_dir)),
         ("utc offset", context.utc_offset.clone()),

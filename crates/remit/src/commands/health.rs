@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::bail;
 use clap::Args;
-use host::config::Service;
+use host::config::{Config, Service};
+use https::Trust;
+use rpc::tls::Trusting;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -57,8 +59,9 @@ impl Command {
             match config.admin.listen {
                 Some(listen) => ask_admin(here(listen)).await,
                 None => {
+                    let trusting = trusting(&config)?;
                     for service in services {
-                        ask(service, here(config.listen(service))).await?;
+                        ask(service, here(config.listen(service)), trusting.as_ref()).await?;
                     }
                     Ok(())
                 }
@@ -113,15 +116,25 @@ async fn ask_admin(address: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
-async fn ask(service: Service, address: SocketAddr) -> anyhow::Result<()> {
+/// How the process is asked that serves under TLS: it has to show the certificate of its
+/// configuration, or one of the same name.
+fn trusting(config: &Config) -> anyhow::Result<Option<Trusting>> {
+    let Some(name) = config.own_name()? else {
+        return Ok(None);
+    };
+    let trust = Trust::load(config.tls.ca_file.as_deref(), "`tls.ca_file`")?;
+    Ok(Some(Trusting::roots(trust.roots()).named(&name)?))
+}
+
+async fn ask(service: Service, address: SocketAddr, trusting: Option<&Trusting>) -> anyhow::Result<()> {
     let unreachable = |error: String| silent(format!("{service} at {address}: {error}"));
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?;
-    let channel = endpoint
-        .connect()
-        .await
-        .map_err(|error| unreachable(telemetry::with_causes(&error)))?;
+    let scheme = if trusting.is_some() { "https" } else { "http" };
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("{scheme}://{address}"))?;
+    let Some(channel) = rpc::client::channel(&endpoint, trusting) else {
+        bail!("{service} serves TLS, and no authority is known");
+    };
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
-    let answer = answer.map_err(|status| unreachable(status.message().to_owned()))?;
+    let answer = answer.map_err(|status| unreachable(telemetry::with_causes(&status)))?;
     match answer.into_inner().status() {
         ServingStatus::Serving => Ok(()),
         _ => bail!("not serving: {service}"),

@@ -44,15 +44,6 @@ pub struct Command {
     /// The log's verifier key [default: log.vkey of the data directory]
     #[arg(long, global = true, env = "REMIT_LOG_KEY", value_name = "KEY")]
     key: Option<String>,
-    /// PEM file of further trusted certificate issuers, for reading a log's files over https://
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_CA_FILE",
-        value_name = "FILE",
-        help_heading = "Connection"
-    )]
-    ca_file: Option<PathBuf>,
     /// File with the log's verifier key and its statements about its keys, as printed by `remit log
     /// key file`. With --key, only the key of --key is trusted, and the file's statements lead from
     /// an old key to its replacement
@@ -161,11 +152,12 @@ impl Context<'_> {
 impl Command {
     /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
+        let ca_file = self.access.ca_file()?;
         let context = Context {
             access: &self.access,
             server: self.server.as_deref(),
             key: self.key.as_deref(),
-            ca_file: self.ca_file.as_deref(),
+            ca_file: ca_file.as_deref(),
             key_file: self.key_file.as_deref(),
         };
         match self.action {

@@ -159,7 +159,7 @@ fn judge(service: &'static str, status: &GetStatusResponse, ours: Time, limits: 
     }
     if !status.unread_tokens.is_empty() {
         let text = format!(
-            "the tokens read last stay in effect, and none can be revoked: {}",
+            "what was read of callers last stays in effect, and nothing of it can be revoked: {}",
             status.unread_tokens
         );
         found(Level::Late, "tokens", text);

@@ -75,6 +75,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "context remove",
             "context set",
             "context use",
+            "dev-certs",
             "log key generate",
             "log key revoke",
             "log key rotate",

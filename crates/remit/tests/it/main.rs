@@ -12,3 +12,4 @@ mod people;
 mod process;
 mod route;
 mod rule_sets;
+mod tls;

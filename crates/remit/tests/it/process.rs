@@ -29,9 +29,14 @@ pub struct Server {
 
 impl Server {
     pub fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[])
+    }
+
+    pub fn start_with(data_dir: &Path, more: &[&str]) -> Self {
         let mut child = remit(&["serve", "all", "--data-dir"])
             .arg(data_dir)
             .args(PORTS)
+            .args(more)
             .env("REMIT_TELEMETRY_FILTER", "warn")
             .stdout(Stdio::piped())
             .spawn()

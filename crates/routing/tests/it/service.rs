@@ -85,6 +85,7 @@ pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
             role: *role,
             officer: None,
             officer_key: rpc::OfficerKey::default(),
+            proof: rpc::Proof::Token,
         };
         (identity, token(system))
     })
@@ -130,6 +131,7 @@ impl Running {
             service: "routing",
             limits: Limits::default(),
             authenticate: Arc::new(Tokens::new(&tokens).unwrap()),
+            tls: None,
             reflection: false,
             access: routing::ACCESS,
             health: Arc::clone(&health),

@@ -11,10 +11,11 @@ use api::audit::{
 };
 use futures::{StreamExt as _, stream::BoxStream};
 use rpc::{
-    Limits, Role, Server, Token, Tokens,
+    Authenticate, Limits, Role, Server, Token, Tokens,
     access::{Kind, Method, Table},
     admin::Serving,
     client::Caller,
+    tls::Tls,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -84,6 +85,20 @@ impl Drop for Served {
 
 /// Serves with these limits to the systems `a` to `h`, of partners, and `routing`, a service.
 pub async fn serve(limits: Limits) -> Served {
+    serve_under(limits, None).await
+}
+
+/// The same, under TLS.
+pub async fn serve_under(limits: Limits, tls: Option<Arc<Tls>>) -> Served {
+    serve_to(limits, tls, |tokens| Arc::new(tokens)).await
+}
+
+/// The same, with callers known by more than their tokens.
+pub async fn serve_to(
+    limits: Limits,
+    tls: Option<Arc<Tls>>,
+    identify: impl FnOnce(Tokens) -> Arc<dyn Authenticate>,
+) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
     let gate = Arc::new(Semaphore::new(0));
@@ -103,7 +118,8 @@ pub async fn serve(limits: Limits) -> Served {
     let server = Server {
         service: "audit",
         limits,
-        authenticate: Arc::new(Tokens::new(&tokens).unwrap()),
+        authenticate: identify(Tokens::new(&tokens).unwrap()),
+        tls,
         reflection: false,
         access: ACCESS,
         health: Arc::new(|| Box::pin(async { true })),

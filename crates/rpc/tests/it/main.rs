@@ -5,3 +5,4 @@
 mod attacks;
 mod fixture;
 mod raw;
+mod tls;

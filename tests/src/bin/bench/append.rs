@@ -166,6 +166,7 @@ pub async fn serve(
         service: "audit",
         limits: Limits::default(),
         authenticate: Arc::new(Tokens::new(&[token])?),
+        tls: None,
         reflection: false,
         access: audit::ACCESS,
         health: audit.health(),

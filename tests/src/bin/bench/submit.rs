@@ -56,6 +56,7 @@ pub fn server(service: &'static str, token: &str, health: rpc::HealthCheck) -> a
         service,
         limits: Limits::default(),
         authenticate: Arc::new(Tokens::new(&[token])?),
+        tls: None,
         reflection: false,
         access: intake::ACCESS,
         health,

@@ -1,0 +1,534 @@
+//! Who calls: by the tokens of the token file, and by what the file of callers says of certificates
+//! and of issuers of signed tokens. It says, too, which of Remit's services may call which.
+//!
+//! The file is read at the start, where what is wrong with it ends the start, and again when it
+//! changes, where it changes nothing and alarms.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock, Weak},
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use futures::future::BoxFuture;
+use journal::Clock;
+use names::AgencyId;
+use rpc::{
+    Authenticate, Certificate, Identity, OfficerKey, Presented, Proof, Role,
+    access::{Kind, Table},
+    jwt::{self, Algorithm, Expected},
+    tls::Tls,
+};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::{
+    certificates::LOOK,
+    config::{Config, Service, nearest},
+    data_dir::read_key,
+    input,
+    issuers::{Issuer, IssuersKeys, seconds},
+    tokens::{Followed, REMIND},
+};
+
+/// Maximum size of the file.
+const LIMIT: u64 = 4 << 20;
+/// Most seconds by which clocks may differ.
+const MOST_SKEW: u32 = 120;
+
+/// The file of callers.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    /// gRPC services that Remit's own services call of each other, and the names in the certificates
+    /// of those that may.
+    services: BTreeMap<String, BTreeSet<String>>,
+    /// Callers by a name in their certificate.
+    certificates: Vec<OfCertificate>,
+    /// Issuers of signed tokens.
+    issuers: Vec<OfIssuer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfCertificate {
+    /// A DNS name or a URI among its alternative names.
+    name: String,
+    system: String,
+    role: Role,
+    agency: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfIssuer {
+    /// As `iss` has it.
+    issuer: String,
+    /// What `aud` has to have.
+    audience: String,
+    /// Address of its keys (`jwks_uri`).
+    keys: String,
+    /// PEM file of authorities that are believed beside the machine's.
+    ca_file: Option<PathBuf>,
+    algorithms: Vec<Algorithm>,
+    /// What `typ` has to be.
+    #[serde(rename = "type", default = "access_token")]
+    kind: String,
+    #[serde(default = "skew")]
+    skew_seconds: u32,
+    /// The claim that has a client's id.
+    #[serde(default = "client_id")]
+    client_claim: String,
+    /// The claim that has the acting officer.
+    officer_claim: Option<String>,
+    clients: Vec<OfClient>,
+}
+
+fn access_token() -> String {
+    "at+jwt".to_owned()
+}
+
+fn client_id() -> String {
+    "client_id".to_owned()
+}
+
+fn skew() -> u32 {
+    30
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfClient {
+    id: String,
+    system: String,
+    role: Role,
+    agency: Option<String>,
+}
+
+/// What the file says, ready to be asked.
+#[derive(Debug, Default)]
+struct Callers {
+    services: Option<HashMap<String, BTreeSet<String>>>,
+    certificates: HashMap<String, Identity>,
+    issuers: HashMap<String, Issuer>,
+}
+
+/// A name in a certificate, as certificates' names are compared.
+fn name(text: &str) -> anyhow::Result<String> {
+    let is_uri = text.strip_prefix("spiffe://").is_some_and(|rest| rest.contains('/'));
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    let is_dns = text.contains(|c: char| c.is_ascii_alphabetic()) && text.chars().all(fits);
+    match (
+        is_uri && !text.contains(char::is_whitespace),
+        is_dns && text.len() <= 253,
+    ) {
+        (true, _) => Ok(text.to_owned()),
+        (_, true) => Ok(text.to_ascii_lowercase()),
+        _ => bail!("`{text}` is neither a DNS name nor a SPIFFE URI (spiffe://DOMAIN/PATH)"),
+    }
+}
+
+fn identity(
+    system: &str,
+    role: Role,
+    agency: Option<&str>,
+    key: &[u8; 32],
+    proof: Proof,
+    systems: &mut HashMap<String, (Role, Option<String>)>,
+) -> anyhow::Result<Identity> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if system.is_empty() || system.len() > 63 || !system.chars().all(fits) {
+        bail!("the system `{system}` must be 1 to 63 letters, digits, `-`, `_` and `.`");
+    }
+    match (role, agency) {
+        (Role::Agency, None) => bail!("`{system}` has the role agency and names no agency"),
+        (Role::Agency, Some(_)) | (_, None) => {}
+        (_, Some(_)) => bail!("`{system}` names an agency, and its role is not agency"),
+    }
+    if role == Role::Service && !Service::ALL.iter().any(|service| service.name() == system) {
+        bail!("`{system}` is none of Remit's own services, and has the role service");
+    }
+    let rights = (role, agency.map(str::to_owned));
+    if *systems.entry(system.to_owned()).or_insert_with(|| rights.clone()) != rights {
+        bail!("`{system}` has different roles or agencies; a system has one of each");
+    }
+    let agency = agency.map(AgencyId::new).transpose();
+    Ok(Identity {
+        system: system.to_owned(),
+        agency: agency.map_err(|_| anyhow!("`{system}` names an agency whose id is malformed"))?,
+        role,
+        officer: None,
+        officer_key: OfficerKey::of_system(key, system),
+        proof,
+    })
+}
+
+/// The gRPC services that Remit's own services call.
+fn called_by_services() -> BTreeSet<&'static str> {
+    let tables = [intake::ACCESS, routing::ACCESS, audit::ACCESS];
+    let is_called = |table: &&Table| {
+        let mut kinds = table.methods.iter().flat_map(|method| method.kinds);
+        kinds.any(|kind| matches!(kind, Kind::Service(_)))
+    };
+    tables
+        .iter()
+        .flat_map(|tables| tables.iter())
+        .filter(is_called)
+        .map(|table| table.service)
+        .collect()
+}
+
+fn services(file: &File) -> anyhow::Result<Option<HashMap<String, BTreeSet<String>>>> {
+    if file.services.is_empty() {
+        return Ok(None);
+    }
+    let known = called_by_services();
+    for service in file.services.keys() {
+        if !known.contains(service.as_str()) {
+            let meant = nearest(service, known.iter().copied());
+            let meant = meant
+                .map(|meant| format!("; did you mean `{meant}`?"))
+                .unwrap_or_default();
+            bail!("`services`: `{service}` is no gRPC service that Remit's own services call{meant}");
+        }
+    }
+    let mut all = HashMap::new();
+    for service in known {
+        let names = file.services.get(service).filter(|names| !names.is_empty());
+        let names = names.with_context(|| {
+            format!(
+                "`services`: `{service}` has no names: list those in the certificates of the services that may call it"
+            )
+        })?;
+        let names: anyhow::Result<_> = names.iter().map(|text| name(text)).collect();
+        all.insert(service.to_owned(), names.context("`services`")?);
+    }
+    Ok(Some(all))
+}
+
+/// What a configuration says of callers.
+#[derive(Clone, Debug)]
+struct Source {
+    path: PathBuf,
+    key: Option<[u8; 32]>,
+    believes_callers: bool,
+}
+
+impl Source {
+    fn of(config: &Config) -> anyhow::Result<Option<Self>> {
+        let Some(path) = config.callers_file.clone() else {
+            return Ok(None);
+        };
+        let key = config.callers_key_file.as_deref().map(read_key).transpose();
+        Ok(Some(Self {
+            path,
+            key: key.context("`callers_key_file`")?,
+            believes_callers: config.tls.client_ca_file.is_some(),
+        }))
+    }
+
+    fn text(&self) -> anyhow::Result<String> {
+        input::text(&self.path, LIMIT)
+    }
+
+    /// Reads the file. `keys` gives the keys of an issuer's address.
+    fn parse(
+        &self,
+        text: &str,
+        mut keys: impl FnMut(&OfIssuer) -> anyhow::Result<Option<Arc<IssuersKeys>>>,
+    ) -> anyhow::Result<Callers> {
+        let file: File = handwritten::read(text).map_err(|error| anyhow!("{error}"))?;
+        if !self.believes_callers && (!file.services.is_empty() || !file.certificates.is_empty()) {
+            bail!(
+                "it names certificates, and `tls.client_ca_file` does not say by which authorities they are believed"
+            );
+        }
+        let key = match (&self.key, file.certificates.is_empty() && file.issuers.is_empty()) {
+            (Some(key), _) => *key,
+            (None, true) => [0; 32],
+            (None, false) => bail!(
+                "it names callers, and `callers_key_file` is not set: 32 random bytes, the same for all services and replicas, \
+                 that commitments to officers are keyed with"
+            ),
+        };
+        let mut systems = HashMap::new();
+        let mut certificates = HashMap::new();
+        for of in &file.certificates {
+            let name = name(&of.name).context("`certificates`")?;
+            let proof = Proof::Certificate;
+            let identity = identity(&of.system, of.role, of.agency.as_deref(), &key, proof, &mut systems);
+            if certificates.insert(name, identity.context("`certificates`")?).is_some() {
+                bail!("`certificates`: `{}` is there twice", of.name);
+            }
+        }
+        let mut issuers = HashMap::new();
+        for of in &file.issuers {
+            let within = || format!("`issuers`, {}", of.issuer);
+            if of.algorithms.is_empty() {
+                bail!("{}: `algorithms` is empty", within());
+            }
+            if of.skew_seconds > MOST_SKEW {
+                bail!(
+                    "{}: `skew_seconds` is {}, more than {MOST_SKEW}",
+                    within(),
+                    of.skew_seconds
+                );
+            }
+            if of.issuer.is_empty() || of.audience.is_empty() || of.kind.is_empty() {
+                bail!("{}: `issuer`, `audience` and `type` must say something", within());
+            }
+            let mut clients = HashMap::new();
+            for client in &of.clients {
+                if client.role == Role::Service {
+                    bail!("{}: Remit's own services do not call with tokens of issuers", within());
+                }
+                let proof = Proof::Signed { until: 0 };
+                let identity = identity(
+                    &client.system,
+                    client.role,
+                    client.agency.as_deref(),
+                    &key,
+                    proof,
+                    &mut systems,
+                );
+                if clients
+                    .insert(client.id.clone(), identity.with_context(within)?)
+                    .is_some()
+                {
+                    bail!("{}: `{}` is there twice", within(), client.id);
+                }
+            }
+            let expected = Expected {
+                issuer: of.issuer.clone(),
+                audience: of.audience.clone(),
+                algorithms: of.algorithms.clone(),
+                kind: of.kind.clone(),
+                skew: of.skew_seconds.into(),
+                client_claim: of.client_claim.clone(),
+                officer_claim: of.officer_claim.clone(),
+            };
+            let Some(keys) = keys(of).with_context(within)? else {
+                continue;
+            };
+            if issuers
+                .insert(of.issuer.clone(), Issuer::new(expected, clients, keys))
+                .is_some()
+            {
+                bail!("{} is there twice", within());
+            }
+        }
+        Ok(Callers {
+            services: services(&file)?,
+            certificates,
+            issuers,
+        })
+    }
+
+    fn read(&self, before: &Callers) -> anyhow::Result<Callers> {
+        let follow = |of: &OfIssuer| {
+            let known = before.issuers.get(&of.issuer).map(Issuer::keys);
+            if let Some(known) = known.filter(|known| known.address() == of.keys) {
+                return Ok(Some(Arc::clone(known)));
+            }
+            let folder = self.path.parent().unwrap_or(Path::new(""));
+            let ca_file = of.ca_file.as_ref().map(|file| folder.join(file));
+            IssuersKeys::follow(&of.keys, ca_file.as_deref()).map(Some)
+        };
+        self.parse(&self.text()?, follow)
+    }
+}
+
+/// Checks the file of callers, if there is one.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    let Some(source) = Source::of(config)? else {
+        return Ok(());
+    };
+    let checked = source.text().and_then(|text| source.parse(&text, |_| Ok(None)));
+    checked.with_context(|| format!("`callers_file`, {}", source.path.display()))?;
+    Ok(())
+}
+
+/// Identifies callers by all that there is.
+pub(crate) struct Identities {
+    tokens: Arc<Followed>,
+    tls: Option<Arc<Tls>>,
+    clock: Arc<dyn Clock>,
+    callers: RwLock<Arc<Callers>>,
+    trouble: RwLock<Option<String>>,
+}
+
+impl std::fmt::Debug for Identities {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identities")
+    }
+}
+
+impl Identities {
+    /// Starts with the file of callers as it is now, and follows it. Call it inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file.
+    pub(crate) fn new(
+        config: &Config,
+        tokens: Arc<Followed>,
+        tls: Option<Arc<Tls>>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let source = Source::of(config)?;
+        let callers = match &source {
+            Some(source) => source
+                .read(&Callers::default())
+                .with_context(|| format!("`callers_file`, {}", source.path.display()))?,
+            None => Callers::default(),
+        };
+        let this = Arc::new(Self {
+            tokens,
+            tls,
+            clock,
+            callers: RwLock::new(Arc::new(callers)),
+            trouble: RwLock::default(),
+        });
+        if let Some(source) = source {
+            let weak = Arc::downgrade(&this);
+            rpc::watch_issuers(move || weak.upgrade()?.oldest_keys());
+            tokio::spawn(follow(Arc::downgrade(&this), source));
+        }
+        Ok(this)
+    }
+
+    fn callers(&self) -> Arc<Callers> {
+        Arc::clone(&self.callers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Seconds since the keys of the issuer were fetched that was silent longest.
+    fn oldest_keys(&self) -> Option<f64> {
+        let callers = self.callers();
+        let ages = callers.issuers.values().map(|issuer| issuer.keys().age());
+        ages.max().map(|age| age.as_secs_f64())
+    }
+
+    /// The caller that a certificate names, if exactly one.
+    fn by_certificate(&self, callers: &Callers, certificate: &Certificate) -> Option<Identity> {
+        let mut named = certificate
+            .names()
+            .iter()
+            .filter_map(|name| callers.certificates.get(name));
+        let first = named.next()?;
+        named.all(|other| other.system == first.system).then(|| first.clone())
+    }
+
+    /// The caller that an `authorization` names.
+    fn by_token(&self, callers: &Callers, presented: &Presented<'_>) -> Option<Identity> {
+        match presented.bearer() {
+            Some(token) if jwt::is_signed(token) && !callers.issuers.is_empty() => {
+                let (issuer, _) = jwt::claimed(token)?;
+                callers.issuers.get(&issuer)?.caller(token, seconds(&*self.clock))
+            }
+            _ => self.tokens.authenticate(presented),
+        }
+    }
+}
+
+impl Authenticate for Identities {
+    fn authenticate(&self, presented: &Presented<'_>) -> Option<Identity> {
+        let callers = self.callers();
+        let believed = match (presented.certificate, &self.tls) {
+            (None, _) => None,
+            // What was believed in the handshake may have ended since.
+            (Some(certificate), Some(tls)) if tls.believes(certificate) => Some(certificate),
+            (Some(_), _) => return None,
+        };
+        let by_certificate = believed.and_then(|certificate| self.by_certificate(&callers, certificate));
+        if !presented.has_authorization() {
+            return by_certificate;
+        }
+        let by_token = self.by_token(&callers, presented)?;
+        match by_certificate {
+            Some(other) if !other.is_same(&by_token) => {
+                tracing::debug!(
+                    token = by_token.system,
+                    certificate = other.system,
+                    "they name different callers"
+                );
+                None
+            }
+            _ => Some(by_token),
+        }
+    }
+
+    fn prepare(&self, presented: &Presented<'_>) -> Option<BoxFuture<'static, ()>> {
+        let callers = self.callers();
+        if callers.issuers.is_empty() {
+            return None;
+        }
+        let token = presented.bearer().filter(|token| jwt::is_signed(token))?;
+        let (issuer, key) = jwt::claimed(token)?;
+        callers.issuers.get(&issuer)?.keys().await_key(&key)
+    }
+
+    fn admits_service(&self, service: &str, presented: &Presented<'_>) -> bool {
+        let callers = self.callers();
+        let Some(services) = &callers.services else {
+            return true;
+        };
+        let Some(certificate) = presented.certificate else {
+            return false;
+        };
+        let is_on = |names: &BTreeSet<String>| !names.is_disjoint(certificate.names());
+        match services.get(service) {
+            Some(names) => is_on(names),
+            // What partners and agencies call, and services too: whatever service it is.
+            None => services.values().any(is_on),
+        }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let own = self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let callers = self.callers();
+        let issuers = callers.issuers.values().filter_map(|issuer| issuer.keys().trouble());
+        let all: Vec<_> = self.tokens.trouble().into_iter().chain(own).chain(issuers).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+async fn follow(identities: Weak<Identities>, source: Source) {
+    let mut last = None;
+    let mut told: Option<Instant> = None;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(identities) = identities.upgrade() else { return };
+        let text = source.text();
+        if text.as_ref().is_ok_and(|text| last.as_ref() == Some(text)) {
+            continue;
+        }
+        let read = text.and_then(|text| Ok((source.read(&identities.callers())?, text)));
+        let trouble = match read {
+            Ok((callers, text)) => {
+                *identities.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
+                if last.replace(text).is_some() || told.take().is_some() {
+                    tracing::info!(file = %source.path.display(), "read the file of callers");
+                }
+                None
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                if told.is_none_or(|told| told.elapsed() >= REMIND) {
+                    told = Some(Instant::now());
+                    let file = source.path.display();
+                    tracing::error!(%file, error, "the file of callers cannot be used: what it said before still goes");
+                }
+                Some(format!("the file of callers cannot be used: {error}"))
+            }
+        };
+        *identities.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+#[cfg(test)]
+mod tests;
