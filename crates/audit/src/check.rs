@@ -212,6 +212,7 @@ fn owns(source: &str, entry: &Opened) -> bool {
         INTAKE => is_reading || is_of(Collection::REPORTS) || is_of(Collection::EVIDENCE),
         ROUTING => {
             is_of(Collection::CASES)
+                || is_of(Collection::ASSIGNMENTS)
                 || is_of(Collection::RULE_SETS)
                 || is_of(Collection::OPERATORS)
                 || entry.record == DIRECTORY
@@ -262,6 +263,7 @@ mod tests {
             ("intake", "readings/1"),
             ("intake", "evidence/1"),
             ("routing", "cases/1"),
+            ("routing", "assignments/1"),
             ("routing", "ruleSets/2027"),
             ("routing", "directory/versions"),
             ("routing", "operators/versions"),

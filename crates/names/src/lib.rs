@@ -54,6 +54,7 @@ macro_rules! collections {
 collections! {
     REPORTS: "reports" "reports/{report}", "a report", "reports/{uuid}";
     EVIDENCE: "evidence" "evidence/{evidence}", "evidence", "evidence/{uuid}";
+    ASSIGNMENTS: "assignments" "assignments/{assignment}", "an assignment", "assignments/{uuid}";
     READINGS: "readings" "readings/{reading}", "a reading", "readings/{uuid}";
     CASES: "cases" "cases/{case}", "a case", "cases/{uuid}";
     AGENCIES: "agencies" "agencies/{agency}", "an agency", "agencies/police-CN";
@@ -156,6 +157,8 @@ pub const REPORT: Name<Uuid> = Name::new(Collection::REPORTS);
 pub const EVIDENCE: Name<Uuid> = Name::new(Collection::EVIDENCE);
 /// Names of readings.
 pub const READING: Name<Uuid> = Name::new(Collection::READINGS);
+/// Names of assignments of cases to officers.
+pub const ASSIGNMENT: Name<Uuid> = Name::new(Collection::ASSIGNMENTS);
 /// Names of cases.
 pub const CASE: Name<Uuid> = Name::new(Collection::CASES);
 /// Names of agencies.

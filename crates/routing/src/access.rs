@@ -43,6 +43,8 @@ pub const ACCESS: &[Table] = &[
             Method::new("SuperviseCase", &[Kind::Agency]),
             Method::new("ShareNarrative", &[Kind::Agency]),
             Method::new("SplitReport", &[Kind::Agency]),
+            Method::new("AssignCase", &[Kind::Agency]),
+            Method::new("BatchAssignCases", &[Kind::Agency]),
         ],
     },
     // Who has the receipt may, whoever calls for the affected side.

@@ -12,13 +12,14 @@
 //! actions, `withdraw.rs` and the end of `ask_reporter.rs` what it does for reporters. `pause.rs` and
 //! `supervise.rs` have pauses and the ladder of a clock. `part.rs` has the parts in a case and what
 //! each sees, `clock.rs` the clocks, `event.rs` what is logged of a change, `worklist.rs` for whom a
-//! case waits. `join.rs` has which cases are linked, and what a joined one takes over.
+//! case waits. `assign.rs` has who works on it inside an agency. `join.rs` has which cases are linked, and what a joined one takes over.
 //!
 //! To add a verb, write its file and name it in [`Action`].
 
 mod acknowledge;
 mod answer_assistance;
 mod ask_reporter;
+mod assign;
 mod claim;
 mod clock;
 mod close;
@@ -66,6 +67,7 @@ pub use self::{
     acknowledge::Acknowledge,
     answer_assistance::{Answer, AnswerAssistance},
     ask_reporter::{ANSWER_DAYS, AskReporter, MOST_ANSWER_DAYS, Question, Said},
+    assign::{Assign, Assignee, Assignment},
     claim::{AnswerClaim, CLAIM, ClaimLead},
     clock::{Clock, Ledger, Pause, Paused},
     decline::Decline,
@@ -605,6 +607,8 @@ actions! {
     ShareNarrative
     /// The lead ends the link of a joined case.
     SplitReport
+    /// An agency assigns it to one of its officers.
+    Assign
 }
 
 impl Rules<'_> {

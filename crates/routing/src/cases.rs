@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use api::routing::{
-    Case, CaseNote, CaseSight, CountWorklistsResponse, HandOverPreview, ListCasesRequest, ListCasesResponse,
-    WorklistCount,
+    Case, CaseNote, CaseSight, CountWorklistsRequest, CountWorklistsResponse, HandOverPreview, ListCasesRequest,
+    ListCasesResponse, WorklistCount,
 };
 use decision::directory::AgencyId;
 use futures::StreamExt as _;
 use journal::{Clock, Committer, RequestId};
-use rpc::{AgencyCaller, Failure, Identity, Role, Violation, Violations, page};
+use rpc::{AgencyCaller, Failure, Identity, Officer, Role, Violation, Violations, page};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -147,27 +147,63 @@ impl Cases {
             Party::Operator => "operator".to_owned(),
             Party::Subject(_) => return Err(rpc::unlisted()),
         };
-        let filter = format!("ListCases {of} state={} worklist={}", request.state, request.worklist);
+        let officer = violations.note(self.officer(&viewer, &request.officer))?.flatten();
+        // The name last: it may have any character.
+        let named = officer.as_deref().unwrap_or_default();
+        let filter = format!(
+            "ListCases {of} state={} worklist={} officer={named}",
+            request.state, request.worklist
+        );
         let after = violations.note(seal.position(&filter, &request.page_token, cursor))?;
         let (size, after) = violations.finish(|| size.zip(after)).map_err(Failure::InvalidInput)?;
-        let page = self.store.cases(&viewer, listing, after, size).await?;
+        let page = match (&viewer, officer) {
+            (Party::Agency(agency), Some(officer)) => {
+                let listing = listing.unwrap_or(Listing::Worklist(Worklist::Assigned, self.clock.now()));
+                let officers = [officer];
+                self.store
+                    .cases_of_officers(agency, &officers, listing, after, size)
+                    .await?
+            }
+            _ => self.store.cases(&viewer, listing, after, size).await?,
+        };
         let next = page.next.map(|last| format!("{}/{}", last.place, last.id));
         let directory = &self.versions.active().directory;
         Ok(ListCasesResponse {
             cases: page
                 .items
                 .iter()
-                .map(|stored| view::outline(stored, directory))
+                .map(|stored| view::outline(stored, &viewer, directory))
                 .collect(),
             next_page_token: next.map(|next| seal.encode(&filter, &next)).unwrap_or_default(),
         })
     }
 
+    /// An officer that a list is of, as lists know them; `None` for all.
+    fn officer(&self, viewer: &Party, name: &str) -> Result<Option<String>, Failure> {
+        match (name, viewer) {
+            ("", _) => Ok(None),
+            (name, Party::Agency(_)) => match Officer::new(name) {
+                Ok(officer) => Ok(Some(names::text::person(officer.as_str()))),
+                Err(invalid) => Err(Failure::invalid("officer", invalid.to_string())),
+            },
+            _ => Err(Failure::invalid("officer", "is an agency's, and an operator has none")),
+        }
+    }
+
     /// How many cases are on each worklist of the caller's agency.
-    pub(crate) async fn count(&self, caller: &Identity) -> Result<CountWorklistsResponse, Failure> {
+    pub(crate) async fn count(
+        &self,
+        caller: &Identity,
+        request: &CountWorklistsRequest,
+    ) -> Result<CountWorklistsResponse, Failure> {
         let agency = own_agency(caller)?;
+        let officer = self.officer(&Party::Agency(agency.clone()), &request.officer)?;
         // One more, which tells whether there are more.
-        let counts = self.store.count(&agency, self.clock.now(), MOST_COUNTED + 1).await?;
+        let (now, most) = (self.clock.now(), MOST_COUNTED + 1);
+        let counts = match officer {
+            Some(officer) => self.store.count_of_officers(&agency, &[officer], now, most).await?,
+            None => self.store.count(&agency, now, most).await?,
+        };
         let counts = counts.ok_or(Failure::Unavailable {
             what: "the count, while a new directory is being applied,",
         })?;
@@ -235,7 +271,13 @@ impl Cases {
         let case = violations.name("name", names::CASE, &request.name);
         let request_id = violations.request_id("request_id", &request.request_id);
         let action = violations.note(request.action.map_err(Failure::InvalidInput))?;
-        let (case, action) = violations.finish(|| case.zip(action)).map_err(Failure::InvalidInput)?;
+        let (case, mut action) = violations.finish(|| case.zip(action)).map_err(Failure::InvalidInput)?;
+        if let Action::Assign(assign) = &mut action {
+            let commitment = assign
+                .officer()
+                .map(|officer| caller.officer_commitment(officer, case.as_bytes()));
+            assign.commitment = commitment.unwrap_or_default();
+        }
         let mut content = case.as_bytes().to_vec();
         content.extend((request.etag.len() as u64).to_be_bytes());
         content.extend(request.etag.as_bytes());

@@ -10,7 +10,8 @@ use api::{
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
         AnswerClaimRequest, AnswerClaimResponse, AnswerStatementRequest, AnswerStatementResponse, AskReporterRequest,
-        AskReporterResponse, BatchAcknowledgeCasesRequest, BatchAcknowledgeCasesResponse, BatchDeclineCasesRequest,
+        AskReporterResponse, AssignCaseRequest, AssignCaseResponse, BatchAcknowledgeCasesRequest,
+        BatchAcknowledgeCasesResponse, BatchAssignCasesRequest, BatchAssignCasesResponse, BatchDeclineCasesRequest,
         BatchDeclineCasesResponse, BatchTransferCasesRequest, BatchTransferCasesResponse, BatchedCase, Case, CaseNote,
         CaseSight, CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse,
         ClaimLeadRequest, ClaimLeadResponse, ClockNeed, CountWorklistsRequest, CountWorklistsResponse,
@@ -25,8 +26,8 @@ use api::{
         ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse, RouteReportsRequest,
         RouteReportsResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse,
         SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, WatchCasesRequest,
-        WatchCasesResponse, batched_case::Result as BatchedResult, case_service_server::CaseService, case_sight::Sight,
-        routing_inbound_service_server::RoutingInboundService,
+        WatchCasesResponse, assign_case_request::Assignee as WireAssignee, batched_case::Result as BatchedResult,
+        case_service_server::CaseService, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::{
@@ -42,9 +43,9 @@ use uuid::Uuid;
 
 use crate::{
     case::{
-        ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AnswerStatement, AskReporter,
-        ClaimLead, Decline, Designate, Dispatch, Escalate, Membership, NotifySubject, Party, PauseClock, Propose,
-        Reason, Reclassify, RecordProgress, RecordUrgentMeasure, Recuse, Refiled, Reopen, RequestAssistance,
+        ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AnswerStatement, AskReporter, Assign,
+        Assignee, ClaimLead, Decline, Designate, Dispatch, Escalate, Membership, NotifySubject, Party, PauseClock,
+        Propose, Reason, Reclassify, RecordProgress, RecordUrgentMeasure, Recuse, Refiled, Reopen, RequestAssistance,
         RequestReview, ResumeClock, Review, ShareNarrative, SplitReport, Supervise, Transfer,
     },
     cases::{Answered, Cases, ChangeRequest, check_count, forgotten, watched},
@@ -333,6 +334,15 @@ verbs! {
         // The store knows where it is.
         Ok(Action::SplitReport(SplitReport { report, found: Membership::None }))
     };
+    AssignCaseRequest () => AssignCaseResponse { current_case }: |asked, officer| {
+        let to = assignee(asked.assignee.as_ref());
+        let former = match asked.former_officer.as_str() {
+            "" => Ok(None),
+            former => named("former_officer", former).map(Some),
+        };
+        let ((to, former), by) = both(both(to, former), assigning(officer))?;
+        Ok(Action::Assign(Assign { to, former, by, commitment: Vec::new() }))
+    };
     SuperviseCaseRequest (note) => SuperviseCaseResponse { current_case }: |asked, _| {
         let (term, ()) = both(term("term", asked.term.as_ref()), written("note", &asked.note))?;
         Ok(Action::Supervise(Supervise { term }))
@@ -433,6 +443,36 @@ fn acting(officer: Option<&Officer>) -> Result<String, Vec<Violation>> {
         let description = "is required: an officer answers for a disposition; send the name or pseudonym as metadata";
         vec![Violation::new("remit-officer-bin", description)]
     })
+}
+
+/// The name of the officer who assigns a case.
+fn assigning(officer: Option<&Officer>) -> Result<String, Vec<Violation>> {
+    let name = officer.map(|officer| officer.as_str().to_owned());
+    name.ok_or_else(|| {
+        let description = "is required: a person assigns a case, and takes it; send the name or pseudonym as metadata";
+        vec![Violation::new("remit-officer-bin", description)]
+    })
+}
+
+/// An officer who is named in a field, in canonical form.
+fn named(field: &'static str, name: &str) -> Result<String, Vec<Violation>> {
+    match Officer::new(name) {
+        Ok(officer) => Ok(officer.as_str().to_owned()),
+        Err(invalid) => Err(vec![Violation::new(field, invalid.to_string())]),
+    }
+}
+
+/// Who is to have a case.
+fn assignee(assignee: Option<&WireAssignee>) -> Result<Assignee, Vec<Violation>> {
+    match assignee {
+        Some(WireAssignee::Officer(name)) => named("officer", name).map(Assignee::Officer),
+        Some(WireAssignee::ActingOfficer(true)) => Ok(Assignee::Acting),
+        Some(WireAssignee::Pool(true)) => Ok(Assignee::Pool),
+        Some(WireAssignee::ActingOfficer(false) | WireAssignee::Pool(false)) | None => {
+            let description = "is required: set `officer`, or set `acting_officer` or `pool` to true";
+            Err(vec![Violation::new("assignee", description)])
+        }
+    }
 }
 
 /// A disposition that is complete, or its violations.
@@ -591,7 +631,8 @@ impl CaseService for Service {
         &self,
         request: Request<CountWorklistsRequest>,
     ) -> Result<Response<CountWorklistsResponse>, Status> {
-        Ok(Response::new(self.cases.count(caller(&request)?).await?))
+        let counts = self.cases.count(caller(&request)?, request.get_ref()).await?;
+        Ok(Response::new(counts))
     }
 
     type WatchCasesStream = BoxStream<'static, Result<WatchCasesResponse, Status>>;
@@ -814,6 +855,19 @@ impl CaseService for Service {
         request: Request<SplitReportRequest>,
     ) -> Result<Response<SplitReportResponse>, Status> {
         self.act(request).await
+    }
+
+    async fn assign_case(&self, request: Request<AssignCaseRequest>) -> Result<Response<AssignCaseResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn batch_assign_cases(
+        &self,
+        request: Request<BatchAssignCasesRequest>,
+    ) -> Result<Response<BatchAssignCasesResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        let results = self.act_each(&caller, request.into_inner().requests).await?;
+        Ok(Response::new(BatchAssignCasesResponse { results }))
     }
 
     async fn supervise_case(

@@ -84,6 +84,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             include_str!("../migrations/sqlite/0008_routes.sql"),
             include_str!("../migrations/postgres/0008_routes.sql"),
         ),
+        (
+            "officers",
+            include_str!("../migrations/sqlite/0009_officers.sql"),
+            include_str!("../migrations/postgres/0009_officers.sql"),
+        ),
     ],
 };
 
@@ -381,6 +386,27 @@ pub trait Store: Send + Sync + 'static {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<StoredCase, Cursor>, Error>;
+
+    /// Those on a list of an agency that one of these officers of its has, each in the form of
+    /// [`names::text::person`]; otherwise like [`Store::cases`].
+    async fn cases_of_officers(
+        &self,
+        agency: &AgencyId,
+        officers: &[String],
+        listing: Listing,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<StoredCase, Cursor>, Error>;
+
+    /// The number of cases on each worklist of an agency that one of these officers of its has; as
+    /// [`Store::count`] counts all.
+    async fn count_of_officers(
+        &self,
+        agency: &AgencyId,
+        officers: &[String],
+        now: Time,
+        most: u32,
+    ) -> Result<Option<Vec<(Worklist, u32)>>, Error>;
 
     /// The number of cases on each worklist of an agency, up to `most`: those that the pages of
     /// [`Store::cases`] have. `None` for the moment in which a new directory is followed by more

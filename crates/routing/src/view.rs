@@ -23,7 +23,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use crate::{
-    case::{self, Case, Clock, Disposition, Matter, Party, Sight},
+    case::{self, Assignment, Case, Clock, Disposition, Matter, Party, Sight},
     store::{Links, StoredCase, name, report_name},
 };
 
@@ -69,7 +69,7 @@ pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routi
                 .collect(),
             false => Vec::new(),
         },
-        ..outline(stored, directory)
+        ..outline(stored, viewer, directory)
     }
 }
 
@@ -190,7 +190,7 @@ pub fn lost(case: Uuid) -> CaseSight {
 }
 
 /// A case without its opening, for lists.
-pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
+pub fn outline(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routing::Case {
     let (lead, lead_titles) = owner(&stored.case, directory);
     let giver = stored.case.parties().find(|(_, part)| *part == case::Part::Giving);
     let giver = giver.map(|(agency, _)| agency);
@@ -235,6 +235,11 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
         main_case: String::new(),
         prior_case: String::new(),
         notices: Vec::new(),
+        // Each agency's own.
+        assignment: viewer
+            .agency()
+            .and_then(|agency| stored.case.assignment_at(agency))
+            .map(assignment),
     }
 }
 
@@ -279,6 +284,16 @@ pub fn case_notice(notice: &case::Notice) -> routing::CaseNotice {
         notify_count: notice.times.cast_signed(),
         agency: notice.agency.resource_name(),
         means: notice.means.into(),
+    }
+}
+
+/// To whom an agency has assigned a case.
+pub fn assignment(assigned: &Assignment) -> routing::CaseAssignment {
+    routing::CaseAssignment {
+        officer: assigned.officer.clone(),
+        assigner: assigned.by.clone(),
+        assign_time: Some(assigned.time.to_proto()),
+        agency: assigned.agency.resource_name(),
     }
 }
 

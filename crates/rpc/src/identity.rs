@@ -143,17 +143,22 @@ impl Identity {
         self.agency.as_ref().filter(|_| self.role == Role::Agency)
     }
 
+    /// Commits to an officer's name under this caller's key. `salt`, such as the record's id, keeps
+    /// commitments to one officer apart.
+    #[must_use]
+    pub fn officer_commitment(&self, officer: &str, salt: &[u8]) -> Vec<u8> {
+        let length = u64::try_from(salt.len()).unwrap_or(u64::MAX).to_be_bytes();
+        let data = [&length, salt, officer.as_bytes()].concat();
+        journal::keyed_hash(&self.officer_key.0, "remit-officer-v1", &data).to_vec()
+    }
+
     /// The actor of this caller's changes. `salt`, such as the record's id, keeps commitments to
     /// one officer apart.
     pub fn actor(&self, salt: &[u8]) -> api::event::Actor {
         let officer_commitment = self
             .officer
             .as_ref()
-            .map(|officer| {
-                let length = u64::try_from(salt.len()).unwrap_or(u64::MAX).to_be_bytes();
-                let data = [&length, salt, officer.as_str().as_bytes()].concat();
-                journal::keyed_hash(&self.officer_key.0, "remit-officer-v1", &data).to_vec()
-            })
+            .map(|officer| self.officer_commitment(officer.as_str(), salt))
             .unwrap_or_default();
         api::event::Actor {
             agency: self.agency.as_ref().map(AgencyId::resource_name).unwrap_or_default(),

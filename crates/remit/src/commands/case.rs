@@ -45,7 +45,8 @@ enum Action {
 Examples:
   remit case list
   remit case list --state assigned --as police-510100
-  remit case list --worklist due --as police-510100")]
+  remit case list --worklist due --as police-510100
+  remit case list --of o-1 --as police-510100")]
     List {
         /// Only cases in this state
         #[arg(long)]
@@ -53,19 +54,30 @@ Examples:
         /// Only cases on this worklist of the agency, in its order
         #[arg(long, conflicts_with = "state", value_parser = choice(Worklist::as_str_name))]
         worklist: Option<Worklist>,
+        /// Only cases that this officer of the agency has
+        #[arg(long = "of", value_name = "OFFICER", default_value = "", hide_default_value = true)]
+        of: String,
         /// Maximum number of cases
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: usize,
     },
     /// Count the cases on each worklist of an agency
-    #[command(after_help = "Example:\n  remit case worklists --as police-510100")]
-    Worklists,
+    #[command(after_help = "\
+Examples:
+  remit case worklists --as police-510100
+  remit case worklists --of o-1 --as police-510100")]
+    Worklists {
+        /// Only cases that this officer of the agency has
+        #[arg(long = "of", value_name = "OFFICER", default_value = "", hide_default_value = true)]
+        of: String,
+    },
     /// Show an agency's worklists on one screen, and work through them with one key for each step
     #[command(after_help = "\
-Where there is no terminal, it prints the worklists once.
+Where there is no terminal, it prints the worklists once. With --officer, you can take cases from the pool and look at
+your own.
 
 Example:
-  remit case queue --as police-510100")]
+  remit case queue --as police-510100 --officer o-1")]
     Queue,
     /// Show a case, and why it was routed as it was
     #[command(after_help = "Example:\n  remit case show cases/0d9f… --as police-510100")]
@@ -130,9 +142,25 @@ impl Command {
         }
         let routing = access.target(Service::Routing, server)?;
         match self.action {
-            Action::List { state, worklist, limit } => list(&routing, state, worklist, limit, json).await,
-            Action::Queue => queue::run(&routing, json).await,
-            Action::Worklists => worklists(&routing, json).await,
+            Action::List {
+                state,
+                worklist,
+                of,
+                limit,
+            } => {
+                let which = ListCasesRequest {
+                    state: state.map(CaseState::from).unwrap_or_default().into(),
+                    worklist: worklist.unwrap_or_default().into(),
+                    officer: of,
+                    ..ListCasesRequest::default()
+                };
+                list(&routing, which, limit, json).await
+            }
+            Action::Queue => {
+                let officer = access.officer.as_ref().map(|officer| officer.as_str().to_owned());
+                queue::run(&routing, officer, json).await
+            }
+            Action::Worklists { of } => worklists(&routing, of, json).await,
             Action::Show { name } => show(&routing, name, json).await,
             Action::Change(change) => change.run(&routing, json).await,
             Action::Subject(change) => change.run(&routing, json).await,
@@ -159,9 +187,9 @@ async fn print(routing: &Target, case: &Case) -> anyhow::Result<()> {
     output::case::whole(case, &titles(routing, case).await)
 }
 
-async fn worklists(routing: &Target, json: bool) -> anyhow::Result<()> {
+async fn worklists(routing: &Target, officer: String, json: bool) -> anyhow::Result<()> {
     let answer = CaseServiceClient::new(routing.channel.clone())
-        .count_worklists(CountWorklistsRequest {})
+        .count_worklists(CountWorklistsRequest { officer })
         .await
         .map_err(Failed::call(&routing.address))?
         .into_inner();
@@ -171,19 +199,13 @@ async fn worklists(routing: &Target, json: bool) -> anyhow::Result<()> {
     output::case::worklists(&answer)
 }
 
-async fn list(
-    routing: &Target,
-    state: Option<State>,
-    worklist: Option<Worklist>,
-    limit: usize,
-    json: bool,
-) -> anyhow::Result<()> {
+/// The pages of a list, with the filters of `which`.
+async fn list(routing: &Target, which: ListCasesRequest, limit: usize, json: bool) -> anyhow::Result<()> {
     let (cases, next_page_token) = pages(limit, async |page_size, page_token| {
         let request = ListCasesRequest {
             page_size,
             page_token,
-            state: state.map(CaseState::from).unwrap_or_default().into(),
-            worklist: worklist.unwrap_or_default().into(),
+            ..which.clone()
         };
         let page = CaseServiceClient::new(routing.channel.clone())
             .list_cases(request)

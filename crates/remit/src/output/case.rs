@@ -58,6 +58,14 @@ pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<(
     if !case.supervisor.is_empty() {
         field("supervised by", id(&case.supervisor))?;
     }
+    if let Some(assigned) = &case.assignment {
+        let since = time(assigned.assign_time.as_ref());
+        let said = match assigned.assigner == assigned.officer {
+            true => tell("{0}, who took it {1}", &[&assigned.officer, &since]),
+            false => tell("{0}, by {1} {2}", &[&assigned.officer, &assigned.assigner, &since]),
+        };
+        field("assigned to", said)?;
+    }
     if !case.claimant.is_empty() {
         field("claimed by", id(&case.claimant))?;
     }
@@ -404,6 +412,8 @@ pub fn worklist(worklist: Worklist) -> &'static str {
         Worklist::Supervised => tr("supervised"),
         Worklist::Statements => tr("statements to answer"),
         Worklist::ToNotify => tr("notice to give"),
+        Worklist::Pool => tr("in the pool"),
+        Worklist::Assigned => tr("assigned to officers"),
         Worklist::Unread => tr("not read"),
         Worklist::Unspecified => tr("unknown"),
     }

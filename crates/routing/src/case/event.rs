@@ -230,6 +230,14 @@ pub enum Event {
     },
     /// Successors or superiors took the places of agencies that ended.
     Succeeded,
+    /// An agency assigned it to one of its officers, or to nobody. Only the agency knows of it: it is
+    /// no change of the case's chain, and no step of its history.
+    Assigned {
+        /// The agency.
+        at: AgencyId,
+        /// Commits to the officer; empty for the pool.
+        commitment: Vec<u8>,
+    },
 }
 
 impl Event {
@@ -280,6 +288,7 @@ impl Event {
             Self::ReviewRequested { .. } => RoutingKind::ReviewRequested,
             Self::Reopened { .. } => RoutingKind::CaseReopened,
             Self::Succeeded => RoutingKind::CaseSucceeded,
+            Self::Assigned { .. } => RoutingKind::CaseAssigned,
         }
     }
 
@@ -321,9 +330,18 @@ impl Event {
         )
     }
 
-    /// The step in the case's history. `None` for its opening, which the case itself tells.
+    /// The agency whose own affair the change is, if it is one's.
+    pub(crate) const fn inside(&self) -> Option<&AgencyId> {
+        match self {
+            Self::Assigned { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The step in the case's history. `None` for its opening, which the case itself tells, and for
+    /// what is an agency's own affair.
     pub(crate) fn step(&self, before: &Case, after: &Case, time: Time) -> Option<CaseStep> {
-        if matches!(self, Self::Opened | Self::Advised) {
+        if matches!(self, Self::Opened | Self::Advised | Self::Assigned { .. }) {
             return None;
         }
         let name = |owner: Option<&AgencyId>| owner.map(AgencyId::resource_name).unwrap_or_default();
@@ -375,6 +393,7 @@ impl Event {
             | Self::ReportSplit { .. }
             | Self::Closed
             | Self::Succeeded => {}
+            Self::Assigned { commitment, .. } => detail.assignee_commitment = commitment.clone().into(),
             Self::NarrativeShared { with, .. } => detail.shared_with = with.resource_name(),
             Self::Reminded { of } => detail.reminded_clock = Some(crate::view::clock(of)),
             Self::Reclassified { from, .. } => {

@@ -17,8 +17,8 @@ use api::event;
 use decision::{calendar::ClockKind, directory::AgencyId};
 
 use super::{
-    Before, Case, Duty, Event, Matter, Notice, Origin, Question, Refusal, Rule, Rules, Stage, Standing, State,
-    Transition,
+    Assignment, Before, Case, Duty, Event, Matter, Notice, Origin, Question, Refusal, Rule, Rules, Stage, Standing,
+    State, Transition,
 };
 
 /// Why an agency hands a case on.
@@ -100,6 +100,8 @@ pub struct Course {
     pub notices: Vec<Notice>,
     /// Ids of the categories that it was filed under before, oldest first.
     pub former_categories: Vec<String>,
+    /// To whom each agency has assigned it, each at most once.
+    pub assignments: Vec<Assignment>,
 }
 
 /// How an agency gave a case to its owner, as far as that binds the owner.

@@ -3,7 +3,7 @@
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
 use super::{
-    Action, Part, State, ask_reporter, claim, close, hand_up, join, open, pause, reclassify, settle, succeed,
+    Action, Assign, Part, State, ask_reporter, claim, close, hand_up, join, open, pause, reclassify, settle, succeed,
     supervise, withdraw,
 };
 use decision::calendar::ClockKind;
@@ -147,10 +147,12 @@ impl Rule {
     }
 }
 
-/// What a caller with these parts may do in a state, in words.
+/// What a caller with these parts may do in a state, in words. Who works on it inside an agency moves
+/// no case.
 fn possible(parts: &[Part], state: State) -> String {
     let possible: Vec<_> = Action::RULES
         .iter()
+        .filter(|rule| rule.name != Assign::RULE.name)
         .filter(|rule| parts.iter().any(|part| rule.allows(*part, state)))
         .map(|rule| rule.doing)
         .collect();

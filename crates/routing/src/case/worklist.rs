@@ -34,6 +34,10 @@ pub enum Worklist {
     Statements,
     /// Somebody is to have notice of a disposition.
     ToNotify,
+    /// The agency has to act, and none of its officers has it.
+    Pool,
+    /// One of its officers has it.
+    Assigned,
     /// Changed since the agency last read it.
     Unread,
 }
@@ -62,6 +66,10 @@ pub enum Order {
     Own(&'static [ClockKind]),
     /// A clock of the agency's own, of all kinds but these.
     OwnBut(&'static [ClockKind]),
+    /// Like the worklist [`Worklist::Due`], for what none of its officers has.
+    Pooled,
+    /// One of its officers has it: when the agency's clock ends, or else the owner's.
+    Assigned,
     /// Like the worklist [`Worklist::Due`], with what has ended by now.
     Ended,
     /// A question to the reporter is not answered: by when it is to be.
@@ -173,6 +181,22 @@ impl Worklist {
             order: Order::Notice,
         },
         Row {
+            worklist: Self::Pool,
+            name: "pool",
+            wire: Wire::Pool,
+            parts: ANY,
+            states: State::OPEN,
+            order: Order::Pooled,
+        },
+        Row {
+            worklist: Self::Assigned,
+            name: "assigned",
+            wire: Wire::Assigned,
+            parts: ANY,
+            states: State::OPEN,
+            order: Order::Assigned,
+        },
+        Row {
             worklist: Self::Unread,
             name: "unread",
             wire: Wire::Unread,
@@ -225,6 +249,14 @@ impl Row {
         match self.order {
             Order::Own(kinds) => earliest(&|kind| kinds.contains(&kind)),
             Order::OwnBut(kinds) => earliest(&|kind| !kinds.contains(&kind)),
+            Order::Pooled => match case.officer_at(agency) {
+                Some(_) => None,
+                None => earliest(&|kind| kind != ClockKind::Review),
+            },
+            Order::Assigned => {
+                case.officer_at(agency)?;
+                earliest(&|_| true).or_else(|| case.duty().map(|duty| duty.clock.due))
+            }
             Order::Question => case.course.question.as_ref().map(|question| question.answer_by),
             Order::Statement => case.unanswered_since(),
             Order::Notice => case.to_notify_since(),
@@ -240,12 +272,14 @@ mod tests {
 
     use super::*;
     use crate::case::{
-        Acknowledge, Action, Reason, RequestAssistance, Supervise, Transfer,
+        Acknowledge, Action, Assign, Assignee, Reason, RequestAssistance, Supervise, Transfer,
         tests::{act, assigned, matter},
     };
 
     fn of(case: &Case) -> Vec<(String, &'static str)> {
+        // While nobody assigns anything, all that is due is in the pool.
         Worklist::of(case)
+            .filter(|(_, row, _)| row.worklist != Worklist::Pool)
             .map(|(agency, row, _)| (agency.to_string(), row.name))
             .collect()
     }
@@ -325,5 +359,34 @@ mod tests {
             let own = asked.all_clocks().find(|clock| clock.owner == *agency);
             assert_eq!(place, own.unwrap().due);
         }
+    }
+
+    #[test]
+    fn the_pool_has_what_is_due_and_nobody_has() {
+        let case = assigned("police-450100", &["police-440000"]);
+        let lists = |case: &Case, agency: &str| {
+            let of = Worklist::of(case).filter(|(of, ..)| of.as_str() == agency);
+            of.map(|(_, row, place)| (row.name, place)).collect::<Vec<_>>()
+        };
+        let due = case.duty().unwrap().clock.due;
+        let [lead, supporting] = ["police-450100", "police-440000"];
+        assert_eq!(lists(&case, lead), [("due", due), ("not-accepted", due), ("pool", due)]);
+        let give = |case: &Case, by: &str| {
+            let assign = Action::Assign(Assign {
+                to: Assignee::Acting,
+                former: None,
+                by: "o-1".to_owned(),
+                commitment: Vec::new(),
+            });
+            act(2, case, &matter(&[]), by, &assign).unwrap().case
+        };
+        let with_one = give(&case, lead);
+        assert_eq!(
+            lists(&with_one, lead),
+            [("due", due), ("not-accepted", due), ("assigned", due)]
+        );
+        assert_eq!(lists(&with_one, supporting), []);
+        // Without a clock of its own, by the lead's.
+        assert_eq!(lists(&give(&with_one, supporting), supporting), [("assigned", due)]);
     }
 }

@@ -214,6 +214,8 @@ impl SqlStore {
             before: None,
             audience: audience(&transition.case).collect(),
             after: transition.case,
+            head: delivery.change.head,
+            is_inside: false,
             by: None,
             actor: ourselves(),
             step: None,

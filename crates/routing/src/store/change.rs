@@ -11,7 +11,7 @@ use api::{
     routing::{CaseNote, CaseStep},
 };
 use decision::directory::{AgencyId, Directory};
-use journal::{Bytes32, Delivery, Draft, Head, Payload, Time, keyed_hash};
+use journal::{Bytes32, Delivery, Draft, Head, Payload, Time, keyed_hash, ordered_id};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Then, Tx, Value};
 use uuid::Uuid;
@@ -104,6 +104,10 @@ pub(super) struct Changed {
     pub(super) after: Case,
     /// The agencies to whose feeds it is added.
     pub(super) audience: BTreeSet<AgencyId>,
+    /// The head of the case's chain after it.
+    pub(super) head: Head,
+    /// Whether it is an agency's own affair, and no change for others.
+    pub(super) is_inside: bool,
     /// The agency that made it, and so knows of it.
     pub(super) by: Option<AgencyId>,
     /// Who made it, as logged.
@@ -176,11 +180,16 @@ impl SqlStore {
     pub(super) fn change(
         &self,
         case: &mut Locked,
-        transition: Transition,
+        mut transition: Transition,
         mut context: ChangeContext<'_>,
         directory: &Directory,
         now: Time,
     ) -> Changed {
+        transition.case.end_assignments();
+        if let Some(agency) = transition.event.inside() {
+            let agency = agency.clone();
+            return self.inside(&mut case.stored, transition, agency, context, now);
+        }
         let Locked { stored, matter } = case;
         let at = now.max(stored.head.time);
         let seeing = |case: &Case| -> Vec<AgencyId> {
@@ -226,11 +235,59 @@ impl SqlStore {
             before: Some(std::mem::replace(&mut stored.case, transition.case.clone())),
             after: transition.case,
             audience,
+            head: stored.head,
+            is_inside: false,
             by,
             actor,
             step,
             note: written,
             delivery,
+        }
+    }
+
+    /// Applies a transition that is an agency's own affair: logged as a record of its own, whose name
+    /// nobody can derive, so that nobody else who reads the case's chain learns of it.
+    fn inside(
+        &self,
+        stored: &mut StoredCase,
+        transition: Transition,
+        agency: AgencyId,
+        context: ChangeContext<'_>,
+        now: Time,
+    ) -> Changed {
+        let record = names::ASSIGNMENT.of(ordered_id(now, &*self.entropy));
+        let mut detail = Detail {
+            actor: Some(context.actor.clone()),
+            assigned_case: name(stored.id),
+            ..Detail::default()
+        };
+        transition.event.fill(&mut detail);
+        let draft = Draft {
+            source: "routing",
+            record: &record,
+            kind: transition.event.kind().name(),
+            caused_by: None,
+            detail,
+            traceparent: context.traceparent,
+        };
+        let change = draft.into_change(&Head::default(), now, &*self.entropy);
+        let audit = change.with_detail().encode_to_vec();
+        Changed {
+            id: stored.id,
+            open_time: stored.open_time,
+            before: Some(std::mem::replace(&mut stored.case, transition.case.clone())),
+            after: transition.case,
+            audience: BTreeSet::from([agency]),
+            head: stored.head,
+            is_inside: true,
+            by: None,
+            actor: context.actor,
+            step: None,
+            note: None,
+            delivery: Delivery {
+                change,
+                payloads: vec![Payload::to("audit", audit)],
+            },
         }
     }
 
@@ -317,7 +374,8 @@ impl SqlStore {
             return Ok(());
         }
         let mut news = Vec::with_capacity(changed.len());
-        let mut whole: BTreeMap<Uuid, (&Changed, &Changed)> = BTreeMap::new();
+        // Of each case the first change, the last, and the last that is one for all who see it.
+        let mut whole: BTreeMap<Uuid, (&Changed, &Changed, Option<&Changed>)> = BTreeMap::new();
         let mut steps: Vec<[Value; 5]> = Vec::new();
         for change in &changed {
             steps.extend(change.step.as_ref().map(|step| {
@@ -333,8 +391,11 @@ impl SqlStore {
             }));
             whole
                 .entry(change.id)
-                .and_modify(|(_, last)| *last = change)
-                .or_insert((change, change));
+                .and_modify(|(_, last, told)| {
+                    *last = change;
+                    *told = Some(change).filter(|change| !change.is_inside).or(*told);
+                })
+                .or_insert((change, change, Some(change).filter(|change| !change.is_inside)));
             if !change.audience.is_empty() {
                 let logged = &change.delivery.change;
                 news.push(News {
@@ -348,19 +409,18 @@ impl SqlStore {
         let mut states = Vec::with_capacity(whole.len());
         let (mut left, mut parties) = (Vec::new(), Vec::new());
         let (mut ended, mut clocks) = (Vec::new(), Vec::new());
-        let (mut relisted, mut listed) = (Vec::new(), Vec::new());
-        for (id, (first, last)) in whole {
+        let mut relisted = lists::Relisted::default();
+        for (id, (first, last, told)) in whole {
             let (before, after) = (first.before.as_ref(), &last.after);
-            states.push(rows::state_row(id, after, &last.delivery.change.head));
+            states.push(rows::state_row(id, after, &last.head));
             if before
                 .is_none_or(|before| !before.parties().eq(after.parties()) || before.supporting != after.supporting)
             {
                 left.extend(before.map(|_| id.to_string()));
                 parties.extend(rows::party_rows(id, after, last.open_time));
             }
-            relisted.extend(before.map(|_| id.to_string()));
-            let time = last.delivery.change.head.time;
-            listed.extend(lists::rows(id, after, last.open_time, time, last.by.as_ref()));
+            let unread = told.map(|told| (told.head.time, told.by.as_ref()));
+            relisted.add(id, before.is_some(), after, last.open_time, unread);
             if before.is_none_or(|before| !before.all_clocks().eq(after.all_clocks())) {
                 ended.extend(before.map(|_| id.to_string()));
                 clocks.extend(after.all_clocks().map(|clock| rows::clock_row(id, clock)));
@@ -377,7 +437,7 @@ impl SqlStore {
                 .await?;
         }
         CLOCKS.rows(tx, clocks).await?;
-        lists::replace(tx, relisted, listed).await?;
+        relisted.replace(tx).await?;
         STEPS.rows(tx, steps).await?;
         links::wake(tx, &changed).await?;
         let taken: Vec<_> = changed.iter().filter_map(Changed::acknowledgement).collect();

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use data_encoding::HEXLOWER;
 use decision::directory::AgencyId;
 use journal::Time;
+use names::text::person;
 use sha2::{Digest as _, Sha256};
 use sql::{Db, Error, Insert, Kind, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
@@ -28,6 +29,7 @@ const LISTS: Insert = Insert::into(
         ("agency", Kind::Text),
         ("list", Kind::Text),
         ("place", Kind::Int),
+        ("officer", Kind::Text),
     ],
 );
 
@@ -51,6 +53,21 @@ pub(super) const PAGE: &str = concat!(
      WHERE agency = $1 AND list = $2 AND place <= $3 AND (place, case_lists.case_id) > ($4, $5) \
      ORDER BY place, case_lists.case_id LIMIT $6"
 );
+
+/// A page of those on a list that an officer has. The condition that looks superfluous is the
+/// index's.
+pub(super) const PAGE_OF: &str = concat!(
+    "SELECT ",
+    stored_columns!(),
+    ", place FROM case_lists JOIN cases ON id = case_lists.case_id JOIN case_states ON case_states.case_id = id \
+     WHERE agency = $1 AND list = $2 AND place <= $3 AND (place, case_lists.case_id) > ($4, $5) \
+     AND officer = $7 AND officer <> '' ORDER BY place, case_lists.case_id LIMIT $6"
+);
+
+/// The number of those on a list that an officer has, up to a number.
+pub(super) const COUNT_OF: &str = "SELECT count(*) AS found FROM \
+     (SELECT 1 FROM case_lists WHERE agency = $1 AND list = $2 AND place <= $3 AND officer = $5 AND officer <> '' \
+     LIMIT $4) AS listed";
 
 /// The length of a list, up to a number.
 pub(super) const COUNT: &str = "SELECT count(*) AS found FROM \
@@ -90,25 +107,91 @@ impl Listing {
     }
 }
 
-/// The rows of a case after a change, which `reader` has seen because it made it.
-pub(super) fn rows(
-    id: Uuid,
-    case: &Case,
-    open_time: Time,
-    change_time: Time,
-    reader: Option<&AgencyId>,
-) -> Vec<[Value; 4]> {
-    let row =
-        |agency: &str, list: &'static str, place: i64| [id.into(), agency.into(), Value::Word(list), place.into()];
-    let mut rows = vec![row(OPERATORS, case.state().name(), newest_first(open_time))];
+/// A row of `case_lists`.
+type ListRow = [Value; 5];
+
+/// The rows of a case after a change. `unread` is when it was, and who has seen it because it made it;
+/// `None` if it is none for others than its agency: then what they have not read stays as it is.
+fn rows(id: Uuid, case: &Case, open_time: Time, unread: Option<(Time, Option<&AgencyId>)>) -> Vec<ListRow> {
+    let row = |agency: &AgencyId, list: &'static str, place: i64| {
+        let officer = case.officer_at(agency).map(person).unwrap_or_default();
+        [
+            id.into(),
+            agency.as_str().into(),
+            Value::Word(list),
+            place.into(),
+            officer.into(),
+        ]
+    };
+    let mut rows = vec![[
+        id.into(),
+        OPERATORS.into(),
+        Value::Word(case.state().name()),
+        newest_first(open_time).into(),
+        "".into(),
+    ]];
     for agency in audience(case) {
-        rows.push(row(agency.as_str(), case.state().name(), newest_first(open_time)));
-        if reader != Some(&agency) {
-            rows.push(row(agency.as_str(), UNREAD, change_time.0));
+        rows.push(row(&agency, case.state().name(), newest_first(open_time)));
+        if let Some((time, reader)) = unread
+            && reader != Some(&agency)
+        {
+            rows.push(row(&agency, UNREAD, time.0));
         }
     }
-    rows.extend(Worklist::of(case).map(|(agency, of, place)| row(agency.as_str(), of.name, place.0)));
+    rows.extend(Worklist::of(case).map(|(agency, of, place)| row(agency, of.name, place.0)));
     rows
+}
+
+/// Cases whose rows are replaced.
+#[derive(Default)]
+pub(super) struct Relisted {
+    /// Those that have changed for all who see them.
+    told: Vec<String>,
+    /// Those that have changed inside an agency only.
+    inside: Vec<String>,
+    rows: Vec<ListRow>,
+}
+
+impl Relisted {
+    /// A case after its changes; see [`rows`].
+    pub(super) fn add(
+        &mut self,
+        id: Uuid,
+        is_listed: bool,
+        case: &Case,
+        open_time: Time,
+        unread: Option<(Time, Option<&AgencyId>)>,
+    ) {
+        let of = match unread {
+            Some(_) => &mut self.told,
+            None => &mut self.inside,
+        };
+        of.extend(is_listed.then(|| id.to_string()));
+        self.rows.extend(rows(id, case, open_time, unread));
+    }
+
+    /// Replaces the rows.
+    pub(super) async fn replace(self, tx: &mut Tx) -> Result<(), Error> {
+        let Self { told, inside, rows } = self;
+        if !told.is_empty() {
+            tx.execute("DELETE FROM case_lists WHERE case_id = ANY($1)", vec![told.into()])
+                .await?;
+        }
+        if !inside.is_empty() {
+            let gone = "DELETE FROM case_lists WHERE case_id = ANY($1) AND list <> $2";
+            tx.execute(gone, vec![inside.clone().into(), UNREAD.into()]).await?;
+        }
+        LISTS.rows(tx, rows).await?;
+        if !inside.is_empty() {
+            let officers = "UPDATE case_lists SET officer = coalesce((SELECT assigned.officer FROM case_lists AS assigned \
+                            WHERE assigned.case_id = case_lists.case_id AND assigned.agency = case_lists.agency \
+                            AND assigned.list = $3), '') WHERE case_id = ANY($1) AND list = $2";
+            let assigned = Worklist::Assigned.row().name;
+            tx.execute(officers, vec![inside.into(), UNREAD.into(), assigned.into()])
+                .await?;
+        }
+        Ok(())
+    }
 }
 
 /// Lists are in the order of `place`.
@@ -116,26 +199,18 @@ const fn newest_first(open_time: Time) -> i64 {
     -open_time.0
 }
 
-/// Replaces the rows of cases.
-pub(super) async fn replace(tx: &mut Tx, cases: Vec<String>, rows: Vec<[Value; 4]>) -> Result<(), Error> {
-    if !cases.is_empty() {
-        tx.execute("DELETE FROM case_lists WHERE case_id = ANY($1)", vec![cases.into()])
-            .await?;
-    }
-    LISTS.rows(tx, rows).await.map(drop)
-}
-
 /// The cases of a page, with the places where they end.
 pub(super) async fn page(
     snapshot: &mut Snapshot,
     viewer: &Party,
     listing: Listing,
+    officer: Option<&str>,
     after: Option<Cursor>,
     limit: u32,
 ) -> Result<Vec<(Cursor, CaseRow)>, Error> {
     let (list, last) = listing.stored();
     let (place, id) = after.map_or((i64::MIN, String::new()), |after| (after.place, after.id.to_string()));
-    let values = vec![
+    let mut values = vec![
         agency(viewer).into(),
         Value::Word(list),
         last.into(),
@@ -143,7 +218,9 @@ pub(super) async fn page(
         id.into(),
         i64::from(limit).into(),
     ];
-    let rows = snapshot.fetch(PAGE, values).await?;
+    values.extend(officer.map(Value::from));
+    let statement = officer.map_or(PAGE, |_| PAGE_OF);
+    let rows = snapshot.fetch(statement, values).await?;
     let case = |row: &Row| {
         let case = rows::stored(row)?;
         let (place, id) = (row.get("place")?, case.id);
@@ -156,10 +233,12 @@ fn agency(viewer: &Party) -> &str {
     viewer.agency().map_or(OPERATORS, AgencyId::as_str)
 }
 
-/// The length of each worklist of an agency, up to a number, without these cases.
+/// The length of each worklist of an agency, up to a number, without these cases; of what these
+/// officers have of it, if any are named.
 pub(super) async fn count(
     db: &Db,
     of: &AgencyId,
+    officers: Option<&[String]>,
     without: Vec<String>,
     now: Time,
     most: u32,
@@ -168,9 +247,12 @@ pub(super) async fn count(
     let mut kept_out: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     let hidden = without.len();
     if hidden > 0 {
-        let listed = "SELECT list, place FROM case_lists WHERE agency = $1 AND case_id = ANY($2)";
+        let listed = "SELECT list, place, officer FROM case_lists WHERE agency = $1 AND case_id = ANY($2)";
         for row in &snapshot.fetch(listed, vec![of.as_str().into(), without.into()]).await? {
-            kept_out.entry(row.get("list")?).or_default().push(row.get("place")?);
+            let has = row.get::<String>("officer")?;
+            if officers.is_none_or(|officers| officers.contains(&has)) {
+                kept_out.entry(row.get("list")?).or_default().push(row.get("place")?);
+            }
         }
     }
     let mut counts = Vec::with_capacity(Worklist::ROWS.len());
@@ -178,7 +260,17 @@ pub(super) async fn count(
         let (list, last) = Listing::Worklist(row.worklist, now).stored();
         let limit = i64::from(most).saturating_add(i64::try_from(hidden).unwrap_or(i64::MAX));
         let values = vec![of.as_str().into(), Value::Word(list), last.into(), limit.into()];
-        let found = found(snapshot.fetch_optional(COUNT, values).await?)?;
+        let mut found = 0;
+        match officers {
+            None => found = self::found(snapshot.fetch_optional(COUNT, values).await?)?,
+            // Each case has one officer at an agency.
+            Some(officers) => {
+                for officer in officers {
+                    let values = [&values[..], &[officer.as_str().into()]].concat();
+                    found += self::found(snapshot.fetch_optional(COUNT_OF, values).await?)?;
+                }
+            }
+        }
         let hidden = kept_out.get(list).into_iter().flatten();
         let hidden = hidden.filter(|place| **place <= last).count();
         let found = usize::try_from(found).unwrap_or_default().saturating_sub(hidden);
@@ -289,9 +381,7 @@ async fn refill(tx: &mut Tx, ids: Vec<String>) -> Result<(), Error> {
     let mut filled = Vec::new();
     for (id, case) in locked {
         let stored = &case.stored;
-        let all = rows(id, &stored.case, stored.open_time, stored.head.time, None);
-        let is_kept = |row: &[Value; 4]| matches!(&row[2], Value::Word(UNREAD));
-        filled.extend(all.into_iter().filter(|row| !is_kept(row)));
+        filled.extend(rows(id, &stored.case, stored.open_time, None));
     }
     LISTS.rows(tx, filled).await.map(drop)
 }
@@ -315,8 +405,8 @@ mod tests {
          INSERT INTO case_states (case_id, state, course, generation, sequence, hash, change_time) \
          SELECT CAST(i AS TEXT), 'CLOSED', CAST('a' AS BYTEA), 1, 1, CAST('a' AS BYTEA), i FROM n",
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
-         INSERT INTO case_lists (case_id, agency, list, place) \
-         SELECT CAST(i AS TEXT), 'police-' || (i % 10), 'due', i FROM n",
+         INSERT INTO case_lists (case_id, agency, list, place, officer) \
+         SELECT CAST(i AS TEXT), 'police-' || (i % 10), 'due', i, CASE WHEN i % 2 = 1 THEN 'o-1' ELSE '' END FROM n",
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
          INSERT INTO case_exclusions (case_id, agency, directory) SELECT CAST(i AS TEXT), 'police-1', $1 FROM n",
     ];
@@ -352,6 +442,21 @@ mod tests {
                 of(&[int(5_000), int(i64::MIN), "".into(), int(101)]),
             ),
             ("a count", COUNT, of(&[int(5_000), int(10_001)])),
+            (
+                "the first page of an officer",
+                PAGE_OF,
+                of(&[int(i64::MAX), int(i64::MIN), "".into(), int(101), "o-1".into()]),
+            ),
+            (
+                "a later page of an officer",
+                PAGE_OF,
+                of(&[int(i64::MAX), int(10_000), "1".into(), int(101), "o-1".into()]),
+            ),
+            (
+                "a count of an officer's",
+                COUNT_OF,
+                of(&[int(5_000), int(10_001), "o-1".into()]),
+            ),
             ("the pending", PENDING_ALL, vec![digest.clone(), int(PENDING)]),
             (
                 "an unread",

@@ -150,6 +150,7 @@ pub(super) async fn cases(
     db: &Db,
     viewer: &Party,
     listing: Option<Listing>,
+    officers: Option<&[String]>,
     after: Option<Cursor>,
     limit: u32,
 ) -> Result<Vec<(Cursor, StoredCase)>, Error> {
@@ -158,9 +159,19 @@ pub(super) async fn cases(
         return Ok(Vec::new());
     }
     let mut snapshot = db.snapshot().await?;
-    let found = match listing {
-        Some(listing) => lists::page(&mut snapshot, viewer, listing, after, limit).await?,
-        None => newest(&mut snapshot, viewer, after, limit).await?,
+    let found = match (listing, officers) {
+        (Some(listing), None) => lists::page(&mut snapshot, viewer, listing, None, after, limit).await?,
+        // A page of each, and the first of them all.
+        (Some(listing), Some(officers)) => {
+            let mut all = Vec::new();
+            for officer in officers {
+                all.extend(lists::page(&mut snapshot, viewer, listing, Some(officer), after, limit).await?);
+            }
+            all.sort_by_key(|(cursor, _)| (cursor.place, cursor.id));
+            all.truncate(limit as usize);
+            all
+        }
+        (None, _) => newest(&mut snapshot, viewer, after, limit).await?,
     };
     let (cursors, found): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     Ok(cursors.into_iter().zip(attach(&mut snapshot, found).await?).collect())

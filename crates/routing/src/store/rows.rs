@@ -2,7 +2,9 @@
 
 use api::event::{PauseGround, StatementKind};
 use api::routing::case_course::Given as CourseGiven;
-use api::routing::{CaseCourse, CaseDisposition, CaseMatter, CaseNotice, ClockPause, ClockPauses, Explanation};
+use api::routing::{
+    CaseAssignment, CaseCourse, CaseDisposition, CaseMatter, CaseNotice, ClockPause, ClockPauses, Explanation,
+};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
     directory::AgencyId,
@@ -15,8 +17,8 @@ use uuid::Uuid;
 
 use super::Opening;
 use crate::case::{
-    Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Notice, Origin, Part, Pause, Paused,
-    Question, Stage, Standing, State, Statement, Supporter,
+    Assignment, Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Notice, Origin, Part, Pause,
+    Paused, Question, Stage, Standing, State, Statement, Supporter,
 };
 
 /// Columns of [`stored`], from `cases` and `case_states`.
@@ -363,6 +365,7 @@ fn course_bytes(course: &Course) -> Vec<u8> {
             .iter()
             .map(|id| names::Collection::CATEGORIES.of(id))
             .collect(),
+        assignments: course.assignments.iter().map(crate::view::assignment).collect(),
     }
     .encode_to_vec()
 }
@@ -393,6 +396,11 @@ fn course(row: &Row) -> Result<Course, Error> {
             .former_categories
             .iter()
             .map(category)
+            .collect::<Result<_, _>>()?,
+        assignments: course
+            .assignments
+            .into_iter()
+            .map(assignment)
             .collect::<Result<_, _>>()?,
     })
 }
@@ -426,6 +434,17 @@ fn notice(stored: CaseNotice) -> Result<Notice, Error> {
         agency: named_agency(&stored.agency)?,
         means: stored.means(),
         recipient: stored.recipient,
+    })
+}
+
+/// To whom an agency has assigned a case, as stored.
+fn assignment(stored: CaseAssignment) -> Result<Assignment, Error> {
+    let time = stored.assign_time.as_ref().and_then(Time::from_proto);
+    Ok(Assignment {
+        agency: named_agency(&stored.agency)?,
+        time: time.ok_or_else(|| damaged("assignment of a case", "its time is missing"))?,
+        officer: stored.officer,
+        by: stored.assigner,
     })
 }
 

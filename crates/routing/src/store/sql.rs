@@ -74,6 +74,70 @@ impl SqlStore {
             now,
         }
     }
+
+    /// A page of cases, of all or of these officers.
+    async fn page(
+        &self,
+        viewer: &Party,
+        listing: Option<Listing>,
+        officers: Option<&[String]>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<StoredCase, Cursor>, Error> {
+        // One more than asked for, which tells whether there is another page.
+        let (wanted, mut block) = (limit as usize, limit.saturating_add(1));
+        let (mut seen, mut after) = (Vec::new(), after);
+        let mut ends = BTreeMap::new();
+        for _ in 0..BLOCKS {
+            let found = read::cases(&self.db, viewer, listing, officers, after, block).await?;
+            let is_last = found.len() < block as usize;
+            let (cursors, found): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+            after = cursors.last().copied();
+            ends.extend(cursors.into_iter().map(|cursor| (cursor.id, cursor)));
+            seen.extend(self.unbarred(viewer, found).await?);
+            if seen.len() > wanted {
+                seen.truncate(wanted);
+                let next = seen.last().and_then(|last| ends.get(&last.id)).copied();
+                return Ok(Page { items: seen, next });
+            }
+            if is_last {
+                return Ok(Page {
+                    items: seen,
+                    next: None,
+                });
+            }
+            block = BLOCK;
+        }
+        Ok(Page {
+            items: seen,
+            next: after,
+        })
+    }
+
+    /// The lengths of worklists, of all or of what these officers have.
+    async fn counted(
+        &self,
+        agency: &AgencyId,
+        officers: Option<&[String]>,
+        now: Time,
+        most: u32,
+    ) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        let directory = self.current.get().directory.digest();
+        let Some(pending) = lists::pending(&self.db, agency, directory).await? else {
+            return Ok(None);
+        };
+        let viewer = Party::Agency(agency.clone());
+        let mut barred = pending.clone();
+        if !pending.is_empty() {
+            let found = read::by_ids(&self.db, pending).await?;
+            let seen = self.unbarred(&viewer, found).await?;
+            let seen: BTreeSet<_> = seen.iter().map(|case| case.id.to_string()).collect();
+            barred.retain(|case| !seen.contains(case));
+        }
+        lists::count(&self.db, agency, officers, barred, now, most)
+            .await
+            .map(Some)
+    }
 }
 
 #[async_trait]
@@ -189,50 +253,33 @@ impl Store for SqlStore {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<StoredCase, Cursor>, Error> {
-        // One more than asked for, which tells whether there is another page.
-        let (wanted, mut block) = (limit as usize, limit.saturating_add(1));
-        let (mut seen, mut after) = (Vec::new(), after);
-        let mut ends = BTreeMap::new();
-        for _ in 0..BLOCKS {
-            let found = read::cases(&self.db, viewer, listing, after, block).await?;
-            let is_last = found.len() < block as usize;
-            let (cursors, found): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-            after = cursors.last().copied();
-            ends.extend(cursors.into_iter().map(|cursor| (cursor.id, cursor)));
-            seen.extend(self.unbarred(viewer, found).await?);
-            if seen.len() > wanted {
-                seen.truncate(wanted);
-                let next = seen.last().and_then(|last| ends.get(&last.id)).copied();
-                return Ok(Page { items: seen, next });
-            }
-            if is_last {
-                return Ok(Page {
-                    items: seen,
-                    next: None,
-                });
-            }
-            block = BLOCK;
-        }
-        Ok(Page {
-            items: seen,
-            next: after,
-        })
+        self.page(viewer, listing, None, after, limit).await
+    }
+
+    async fn cases_of_officers(
+        &self,
+        agency: &AgencyId,
+        officers: &[String],
+        listing: Listing,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<StoredCase, Cursor>, Error> {
+        let viewer = Party::Agency(agency.clone());
+        self.page(&viewer, Some(listing), Some(officers), after, limit).await
     }
 
     async fn count(&self, agency: &AgencyId, now: Time, most: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
-        let directory = self.current.get().directory.digest();
-        let Some(pending) = lists::pending(&self.db, agency, directory).await? else {
-            return Ok(None);
-        };
-        let viewer = Party::Agency(agency.clone());
-        let mut barred = pending.clone();
-        if !pending.is_empty() {
-            let found = read::by_ids(&self.db, pending).await?;
-            let seen = self.unbarred(&viewer, found).await?;
-            let seen: BTreeSet<_> = seen.iter().map(|case| case.id.to_string()).collect();
-            barred.retain(|case| !seen.contains(case));
-        }
-        lists::count(&self.db, agency, barred, now, most).await.map(Some)
+        self.counted(agency, None, now, most).await
+    }
+
+    async fn count_of_officers(
+        &self,
+        agency: &AgencyId,
+        officers: &[String],
+        now: Time,
+        most: u32,
+    ) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        self.counted(agency, Some(officers), now, most).await
     }
 
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error> {

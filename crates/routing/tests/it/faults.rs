@@ -172,6 +172,27 @@ impl Store for Faulty {
         self.around("cases", self.inner.cases(viewer, listing, after, limit))
             .await
     }
+    async fn cases_of_officers(
+        &self,
+        agency: &AgencyId,
+        officers: &[String],
+        listing: Listing,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<StoredCase, Cursor>, Error> {
+        let cases = self.inner.cases_of_officers(agency, officers, listing, after, limit);
+        self.around("cases_of_officers", cases).await
+    }
+    async fn count_of_officers(
+        &self,
+        agency: &AgencyId,
+        officers: &[String],
+        now: Time,
+        most: u32,
+    ) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        let counts = self.inner.count_of_officers(agency, officers, now, most);
+        self.around("count_of_officers", counts).await
+    }
     async fn count(&self, agency: &AgencyId, now: Time, most: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
         self.around("count", self.inner.count(agency, now, most)).await
     }

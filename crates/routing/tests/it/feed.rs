@@ -176,6 +176,28 @@ impl Store for Counting {
             next: None,
         })
     }
+    async fn cases_of_officers(
+        &self,
+        _: &AgencyId,
+        _: &[String],
+        _: Listing,
+        _: Option<Cursor>,
+        _: u32,
+    ) -> Result<Page<StoredCase, Cursor>, Error> {
+        Ok(Page {
+            items: Vec::new(),
+            next: None,
+        })
+    }
+    async fn count_of_officers(
+        &self,
+        _: &AgencyId,
+        _: &[String],
+        _: Time,
+        _: u32,
+    ) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        Ok(None)
+    }
     async fn count(&self, _: &AgencyId, _: Time, _: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
         Ok(None)
     }

@@ -287,6 +287,16 @@ impl Fixture {
     fn assert_lists(&self, stored: &StoredCase, lists: &[Row]) {
         let (id, newest) = (stored.id.to_string(), -stored.open_time.0);
         let of = lists.iter().filter(|row| row.get::<String>("case_id").unwrap() == id);
+        for row in of.clone() {
+            let of = row.get::<String>("agency").unwrap();
+            let has = AgencyId::new(&of).ok().and_then(|of| stored.case.officer_at(&of));
+            assert_eq!(
+                row.get::<String>("officer").unwrap(),
+                has.map(names::text::person).unwrap_or_default(),
+                "{of}"
+            );
+        }
+        let of = of.filter(|row| row.get::<String>("list").unwrap() != "unread");
         let found: BTreeSet<(String, String, i64)> = of
             .map(|row| {
                 (
@@ -325,10 +335,7 @@ impl Fixture {
             .rows("SELECT case_id, kind, owner, due FROM case_clocks", vec![])
             .await;
         let lists = self
-            .rows(
-                "SELECT case_id, agency, list, place FROM case_lists WHERE list <> 'unread'",
-                vec![],
-            )
+            .rows("SELECT case_id, agency, list, place, officer FROM case_lists", vec![])
             .await;
         for listed in &cases {
             let stored = self.case(listed.id).await;

@@ -54,9 +54,15 @@ async fn all(fixture: &Fixture, id: &str) -> BTreeMap<Worklist, BTreeSet<Uuid>> 
         let listed = self::worklist(fixture, id, worklist).await;
         assert_eq!(listed.len(), count as usize, "{id} {worklist:?}");
         if count > 0 {
-            lists.insert(worklist, listed.into_iter().collect());
+            lists.insert(worklist, listed.into_iter().collect::<BTreeSet<_>>());
         }
     }
+    // While nobody assigns anything, all that is due is in the pool.
+    assert_eq!(
+        lists.remove(&Worklist::Pool),
+        lists.get(&Worklist::Due).cloned(),
+        "{id}"
+    );
     lists
 }
 
@@ -267,8 +273,10 @@ async fn lists_are_made_anew_by_other_rules(backend: Backend) {
     fixture
         .execute("UPDATE case_lists_rules SET rules = 'of another release'")
         .await;
-    fixture.execute("DELETE FROM case_lists WHERE list = 'due'").await;
-    fixture.execute("INSERT INTO case_lists SELECT case_id, agency, 'no-longer-known', 0 FROM case_lists WHERE list = 'not-accepted'").await;
+    fixture
+        .execute("DELETE FROM case_lists WHERE list IN ('due', 'pool')")
+        .await;
+    fixture.execute("INSERT INTO case_lists SELECT case_id, agency, 'no-longer-known', 0, '' FROM case_lists WHERE list = 'not-accepted'").await;
     assert_ne!(lists().await, before);
     for _ in 0..2 {
         Routing::prepare(&fixture.db, shipped(), &*fixture.clock, &*fixture.entropy)
@@ -353,7 +361,10 @@ async fn the_service_lists_and_counts_worklists(backend: Backend) {
         ..ListCasesRequest::default()
     };
     let counted = async |system: &str| {
-        let counts = running.caller(system).count_worklists(CountWorklistsRequest {}).await;
+        let counts = running
+            .caller(system)
+            .count_worklists(CountWorklistsRequest::default())
+            .await;
         let counts = counts.unwrap().into_inner().counts;
         assert!(counts.iter().all(|count| !count.more));
         let pairs = counts.iter().map(|count| (count.worklist(), count.case_count));

@@ -16,6 +16,7 @@ mod joining;
 mod lists;
 mod notices;
 mod observer;
+mod officers;
 mod operators;
 mod outcomes;
 mod refiling;

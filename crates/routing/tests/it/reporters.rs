@@ -244,7 +244,7 @@ async fn p7_what_is_asked_and_said_is_told_to_those_who_may_know(backend: Backen
     let question = supporting.question.unwrap();
     assert_eq!((question.question_number, question.text.as_str()), (1, ""));
     assert_eq!(supporting.history.last().unwrap().note, None);
-    let listed = routing::view::outline(&stored, &active.directory);
+    let listed = routing::view::outline(&stored, &agency_viewer("police-450100"), &active.directory);
     assert_eq!(listed.question.unwrap().text, "");
     let said = reporter.says(&fixture, Said::Answer { number: 1 });
     take(&fixture, &[said]).await;

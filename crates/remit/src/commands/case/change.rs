@@ -10,18 +10,18 @@ use api::event::{
 };
 use api::routing::{
     AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
-    AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, BatchAcknowledgeCasesRequest,
-    BatchDeclineCasesRequest, BatchTransferCasesRequest, ClaimLeadRequest, ClaimLeadResponse, ClockNeed,
-    DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
-    DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, HandOverPreview, PauseClockRequest,
-    PauseClockResponse, ProposeDispositionRequest, ProposeDispositionResponse, ReclassifyCaseRequest,
-    ReclassifyCaseResponse, RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest,
-    RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse,
-    RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
-    ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse,
-    ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse, SuperviseCaseRequest,
-    SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, case_service_client::CaseServiceClient,
-    case_sight::Sight,
+    AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, AssignCaseRequest,
+    AssignCaseResponse, BatchAcknowledgeCasesRequest, BatchAssignCasesRequest, BatchDeclineCasesRequest,
+    BatchTransferCasesRequest, ClaimLeadRequest, ClaimLeadResponse, ClockNeed, DeclineCaseRequest, DeclineCaseResponse,
+    DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest,
+    EscalateCaseResponse, HandOverPreview, PauseClockRequest, PauseClockResponse, ProposeDispositionRequest,
+    ProposeDispositionResponse, ReclassifyCaseRequest, ReclassifyCaseResponse, RecordProgressRequest,
+    RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
+    RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
+    RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
+    ReviewDispositionResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse,
+    SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
+    assign_case_request::Assignee, case_service_client::CaseServiceClient, case_sight::Sight,
 };
 use clap::{
     Args, Subcommand, ValueEnum,
@@ -378,6 +378,33 @@ Example:
         note: String,
         #[command(flatten)]
         preview: Preview,
+    },
+    /// Assign cases to an officer of your agency, take them from the pool, or give them back
+    ///
+    /// Only your agency sees it. `remit case list --of NAME` has an officer's cases: piped into this,
+    /// those of somebody who leaves are moved in one act.
+    #[command(after_help = "\
+Examples:
+  remit case assign cases/0d9f… --take --officer o-1 --as police-450100
+  remit case assign cases/0d9f… --to o-2 --officer o-1 --as police-450100
+  remit case assign cases/0d9f… --pool --officer o-1 --as police-450100
+  remit case list --of o-2 --as police-450100 \\
+    | remit case assign --file - --to o-3 --from o-2 --officer o-1 --as police-450100")]
+    Assign {
+        #[command(flatten)]
+        cases: Cases,
+        /// The officer who is to have them, by name or pseudonym
+        #[arg(long, value_name = "OFFICER", required_unless_present_any = ["take", "pool"])]
+        to: Option<String>,
+        /// You take them, unless another officer has them
+        #[arg(long, conflicts_with_all = ["to", "pool"])]
+        take: bool,
+        /// Nobody has them any more: they go back into the pool
+        #[arg(long, conflicts_with = "to")]
+        pool: bool,
+        /// Only those that this officer has now
+        #[arg(long, value_name = "OFFICER", default_value = "", hide_default_value = true)]
+        from: String,
     },
     /// Put a case under your supervision, as a superior of its lead
     #[command(after_help = "\
@@ -821,6 +848,33 @@ impl Change {
                     )
                     .await
             }
+            Self::Assign {
+                cases,
+                to,
+                take,
+                pool,
+                from: former_officer,
+            } => {
+                let (word, assignee) = match to {
+                    Some(officer) => (tr("assigned to the officer"), Assignee::Officer(officer)),
+                    None if take => (tr("taken from the pool"), Assignee::ActingOfficer(take)),
+                    None => (tr("back in the pool"), Assignee::Pool(pool)),
+                };
+                let assignee = Some(assignee);
+                let request = |of: Of| {
+                    let (assignee, former_officer) = (assignee.clone(), former_officer.clone());
+                    request!(of => AssignCaseRequest { assignee, former_officer })
+                };
+                each!(
+                    shown,
+                    client,
+                    word,
+                    cases,
+                    request,
+                    assign_case,
+                    batch_assign_cases(BatchAssignCasesRequest)
+                )
+            }
             Self::Supervise { of, within, note } => {
                 let request = request!(of => SuperviseCaseRequest { term: within, note });
                 shown
@@ -871,7 +925,7 @@ shown!(
     AcknowledgeCaseResponse, RequestAssistanceResponse, ClaimLeadResponse, RecordProgressResponse,
     RecordUrgentMeasureResponse, AskReporterResponse, ProposeDispositionResponse, ReviewDispositionResponse,
     ReopenCaseResponse, PauseClockResponse, ResumeClockResponse, SuperviseCaseResponse,
-    ShareNarrativeResponse, SplitReportResponse
+    ShareNarrativeResponse, SplitReportResponse, AssignCaseResponse
     => |answered| Done {
         preview: None,
         sight: answered.current_case.map(Sight::CurrentCase),

@@ -9,8 +9,9 @@ use std::{
 };
 
 use api::routing::{
-    AcknowledgeCaseRequest, CountWorklistsRequest, GetCaseRequest, HandOverPreview, ListCasesRequest,
-    TransferCaseRequest, Worklist, case_service_client::CaseServiceClient,
+    AcknowledgeCaseRequest, AssignCaseRequest, CountWorklistsRequest, GetCaseRequest, HandOverPreview,
+    ListCasesRequest, TransferCaseRequest, Worklist, assign_case_request::Assignee,
+    case_service_client::CaseServiceClient,
 };
 use journal::{Clock as _, Entropy as _, SystemClock, SystemEntropy};
 use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
@@ -34,14 +35,14 @@ const REFRESH: Duration = Duration::from_secs(15);
 const READ: i32 = 200;
 
 /// Shows the queue until it is left; where there is no terminal, prints it once.
-pub(super) async fn run(routing: &Target, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(routing: &Target, officer: Option<String>, json: bool) -> anyhow::Result<()> {
     let is_plain = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     if json || is_plain || !std::io::stdin().is_terminal() || output::terminal_size().is_none() {
         return print(routing, json).await;
     }
     let mut queue = Queue {
         routing,
-        screen: Screen::default(),
+        screen: Screen::of(officer),
     };
     // Before the terminal is taken: what fails here is told like any other failure.
     queue.read().await?;
@@ -51,10 +52,14 @@ pub(super) async fn run(routing: &Target, json: bool) -> anyhow::Result<()> {
 /// The queue, once, for pipes and the like.
 async fn print(routing: &Target, json: bool) -> anyhow::Result<()> {
     if !json {
-        super::worklists(routing, false).await?;
+        super::worklists(routing, String::new(), false).await?;
         output::line("")?;
     }
-    super::list(routing, None, Some(Worklist::Due), 100, json).await
+    let due = ListCasesRequest {
+        worklist: Worklist::Due.into(),
+        ..ListCasesRequest::default()
+    };
+    super::list(routing, due, 100, json).await
 }
 
 struct Queue<'a> {
@@ -136,6 +141,14 @@ impl Queue<'_> {
                 let taken = self.take(name.clone(), etag).await;
                 self.done(taken, tell("{0} taken over", &[&name])).await;
             }
+            Do::Assign { name, etag, to_me } => {
+                let word = match to_me {
+                    true => tell("{0} is yours", &[&name]),
+                    false => tell("{0} is back in the pool", &[&name]),
+                };
+                let assigned = self.assign(name, etag, to_me).await;
+                self.done(assigned, word).await;
+            }
             Do::Preview(hand_on) => match self.hand_on(hand_on.clone(), true).await {
                 Ok(preview) => self.screen.ask_whether(hand_on, preview.unwrap_or_default()),
                 Err(failed) => self.screen.fail(failed.to_string()),
@@ -161,9 +174,14 @@ impl Queue<'_> {
 
     /// Reads the counts and the list that is shown.
     async fn read(&mut self) -> Result<(), Failed> {
-        let counts = self.answer(self.client().count_worklists(CountWorklistsRequest {}).await)?;
+        let officer = self.screen.shown_of().to_owned();
+        let counts = CountWorklistsRequest {
+            officer: officer.clone(),
+        };
+        let counts = self.answer(self.client().count_worklists(counts).await)?;
         let request = ListCasesRequest {
             page_size: READ,
+            officer,
             worklist: self.screen.worklist(),
             ..ListCasesRequest::default()
         };
@@ -206,6 +224,21 @@ impl Queue<'_> {
             request_id: request_id(),
         };
         self.answer(self.client().acknowledge_case(request).await).map(drop)
+    }
+
+    async fn assign(&self, name: String, etag: String, to_me: bool) -> Result<(), Failed> {
+        let assignee = match to_me {
+            true => Assignee::ActingOfficer(true),
+            false => Assignee::Pool(true),
+        };
+        let request = AssignCaseRequest {
+            name,
+            etag,
+            request_id: request_id(),
+            assignee: Some(assignee),
+            ..AssignCaseRequest::default()
+        };
+        self.answer(self.client().assign_case(request).await).map(drop)
     }
 
     async fn hand_on(&self, hand_on: HandOn, validate_only: bool) -> Result<Option<HandOverPreview>, Failed> {

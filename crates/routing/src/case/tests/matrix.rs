@@ -112,6 +112,12 @@ fn actions() -> Vec<Action> {
             report: uuid::Uuid::from_u128(7),
             found: Membership::Joined(uuid::Uuid::from_u128(8)),
         }),
+        Action::Assign(Assign {
+            to: Assignee::Acting,
+            former: None,
+            by: "o-1".to_owned(),
+            commitment: Vec::new(),
+        }),
     ];
     let named: Vec<_> = all.iter().map(|action| action.rule().name).collect();
     let known: Vec<_> = Action::RULES.iter().map(|rule| rule.name).collect();
@@ -324,6 +330,13 @@ const ALLOWED: &[(&str, Part, &[State])] = &[
     ("designate", Part::Supervising, &[State::ASSIGNED, State::IN_PROGRESS]),
     ("share", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
     ("split", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
+    (
+        "assign",
+        Part::Lead,
+        &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW, State::RESOLVED],
+    ),
+    ("assign", Part::Supporting, State::OPEN),
+    ("assign", Part::Designating, &[State::AWAITING_DESIGNATION]),
     ("pause", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
     ("resume", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
     (
@@ -395,7 +408,7 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     }
     assert_eq!(
         cells,
-        27 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 3 + 4 + 7 + 7),
+        28 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 3 + 4 + 7 + 7),
         "lead, designating, supporting, informed, asked, giving, deciding, supervising, superior, affected side, operator"
     );
 }
@@ -577,7 +590,7 @@ fn printed() -> String {
         "\nA clock that runs against the new owner of a case ends with the change. Where an owner ends without a successor that may see the case, \
          `succeed` starts `designate` against the superior. `propose` changes no clock where a second person is needed, nor does `review` when \
          it returns a disposition, nor `supervise` without a term. Where another than the owner steps aside by `recuse`, only clocks against it and units under it end. `answer-claim` stands for agreeing; disputing is \
-         `dispute-claim`. `ask-reporter` pauses the time for the result where the rule set allows `waiting-for-reporter`, and the answer resumes it. `notify` starts the time for a review anew, with 30 days more after an announcement, and never shortens it; `submit-statement`, and `request-review` of the affected side, are what that side says by the receipt of its notice. `add-information`, `answer-question`, `withdraw` and `request-withdrawal` are what the reporter says, by the receipt; `withdraw` ends the case, unless its category is urgent or anybody is excluded.\n",
+         `dispute-claim`. `ask-reporter` pauses the time for the result where the rule set allows `waiting-for-reporter`, and the answer resumes it. `notify` starts the time for a review anew, with 30 days more after an announcement, and never shortens it; `submit-statement`, and `request-review` of the affected side, are what that side says by the receipt of its notice. `add-information`, `answer-question`, `withdraw` and `request-withdrawal` are what the reporter says, by the receipt; `withdraw` ends the case, unless its category is urgent or anybody is excluded. `assign` is an agency's own affair: nobody else is shown it, and for nobody else the case has changed.\n",
     );
     text.push_str("\n## What each part sees\n\n| part | the case | content of its reports | who is excluded | what officers write |\n|---|---|---|---|---|\n");
     for part in Part::ALL.into_iter().filter(|part| *part != Part::Remit) {

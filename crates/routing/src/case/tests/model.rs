@@ -391,7 +391,12 @@ impl Life {
     /// Takes over a transition, as the store does.
     fn take(&mut self, transition: Transition, by: &str) {
         let (before, was) = (self.case.owner().cloned(), self.case.state());
-        let Transition { event, case } = transition;
+        let Transition { event, mut case } = transition;
+        case.end_assignments();
+        let parties: Vec<_> = case.parties().map(|(agency, _)| agency.clone()).collect();
+        for assigned in &case.course.assignments {
+            assert!(case.state().is_open() && parties.contains(&assigned.agency), "{case:?}");
+        }
         let step = event.step(&self.case, &case, Time(0).plus_seconds(self.now));
         if let Some(step) = step.filter(|step| !step.former_owner.is_empty()) {
             self.handed = Some(step);
@@ -662,8 +667,32 @@ impl Life {
         }
     }
 
+    /// One of the parties assigns the case to an officer of its, or to nobody. That moves nothing, and
+    /// so takes no other step's place.
+    fn assign(&mut self, step: usize) {
+        let parties: Vec<_> = self.case.parties().map(|(agency, _)| agency.clone()).collect();
+        let Some(by) = parties.get(step % 7) else { return };
+        let action = Action::Assign(Assign {
+            to: match step % 3 {
+                0 => Assignee::Pool,
+                1 => Assignee::Acting,
+                _ => Assignee::Officer("o-3".to_owned()),
+            },
+            former: None,
+            by: "o-1".to_owned(),
+            commitment: Vec::new(),
+        });
+        if let Ok(transition) = self
+            .rules()
+            .act(&self.case, &self.matter, &Party::Agency(by.clone()), &action)
+        {
+            self.take(transition, by.as_str());
+        }
+    }
+
     fn run(&mut self) {
-        for _ in 0..STEPS {
+        for step in 0..STEPS {
+            self.assign(step);
             match self.random.random_range(0..20) {
                 0 => self.say(),
                 18..=19 => self.state(),

@@ -39,6 +39,8 @@ pub enum Do {
     Open(String),
     /// Take a case over, as it was shown.
     Take { name: String, etag: String },
+    /// Assign a case to the clerk, or give it back into the pool, as it was shown.
+    Assign { name: String, etag: String, to_me: bool },
     /// Ask what handing a case on would do.
     Preview(HandOn),
     /// Hand a case on.
@@ -85,6 +87,10 @@ const LONGEST_ID: usize = 64;
 /// What is on the screen.
 #[derive(Clone, Debug, Default)]
 pub struct Screen {
+    /// The clerk, if named.
+    officer: Option<String>,
+    /// Whether only the clerk's own cases are shown.
+    mine: bool,
     /// Resource name of the clerk's agency.
     agency: String,
     counts: Vec<WorklistCount>,
@@ -102,6 +108,20 @@ pub struct Screen {
 }
 
 impl Screen {
+    /// The screen of a clerk, if one is named.
+    pub fn of(officer: Option<String>) -> Self {
+        Self {
+            officer,
+            ..Self::default()
+        }
+    }
+
+    /// The officer whose cases are shown; empty for those of all.
+    pub fn shown_of(&self) -> &str {
+        let officer = self.officer.as_deref().filter(|_| self.mine);
+        officer.unwrap_or_default()
+    }
+
     /// The worklist that is shown; as the contract numbers it.
     pub fn worklist(&self) -> i32 {
         let count = self.counts.get(self.shown);
@@ -174,6 +194,17 @@ impl Screen {
             (Key::Char('t'), Some(case)) => {
                 let (name, etag) = of(case);
                 return Do::Take { name, etag };
+            }
+            (Key::Char('m'), _) if self.officer.is_some() => {
+                self.mine = !self.mine;
+                return self.turn(0);
+            }
+            (Key::Char(key @ ('a' | 'b')), Some(case)) if self.officer.is_some() => {
+                let ((name, etag), to_me) = (of(case), key == 'a');
+                return Do::Assign { name, etag, to_me };
+            }
+            (Key::Char('a' | 'b' | 'm'), _) if self.officer.is_none() => {
+                self.fail(tr("name yourself first: begin with --officer"));
             }
             (Key::Char('h'), Some(case)) => {
                 let (case, typed) = (of(case), String::new());
@@ -251,6 +282,11 @@ impl Screen {
 
     /// The worklists with their counts; those that do not fit are left out, never the shown one.
     fn tabs(&self, width: usize) -> String {
+        let mine = match self.shown_of() {
+            "" => String::new(),
+            officer => format!("{}  ", cut(&one_line(officer), width / 4)),
+        };
+        let width = width.saturating_sub(columns(&mine));
         let tab = |at: usize, count: &WorklistCount| {
             let more = if count.more { "+" } else { "" };
             let text = format!("{} {}{more}", words::worklist(count.worklist()), count.case_count);
@@ -273,7 +309,7 @@ impl Screen {
                 .sum::<usize>()
         };
         let from = (0..self.shown).find(|from| wide(*from) <= width).unwrap_or(self.shown);
-        let mut line = String::new();
+        let mut line = mine;
         let mut left = width;
         for (at, tab) in tabs.iter().enumerate().skip(from) {
             if columns(tab) + 1 > left {
@@ -299,8 +335,9 @@ impl Screen {
         let due = clock.and_then(|clock| clock.due_time.as_ref());
         let clock = clock.map(|clock| format!("{} {}", duty(clock.kind()), distance(due, now)));
         let urgent = if case.urgent { tr("urgent") } else { "" };
+        let officer = case.assignment.as_ref().map(|assigned| assigned.officer.as_str());
         let text = format!(
-            "{} {}  {}  {}  {}  {}  {}",
+            "{} {}  {}  {}  {}  {}  {}  {}",
             if is_selected { ">" } else { " " },
             output::padded(&clock.unwrap_or_default(), 34),
             output::padded(urgent, 6),
@@ -308,6 +345,7 @@ impl Screen {
             category(&case.category),
             id(&case.lead),
             case.name,
+            officer.unwrap_or_default(),
         );
         let text = cut(&one_line(&text), width);
         let is_late = due.and_then(Time::from_proto).is_some_and(|due| due <= now);
@@ -356,6 +394,10 @@ impl Screen {
                 } else if self.more {
                     lines.push(cut(tr("the list is longer: it goes on as these are done"), width));
                 }
+                if self.officer.is_some() {
+                    let keys = tr("a: assign to me   b: back to the pool   m: mine or all");
+                    lines.push(cut(keys, width).style(dim()).to_string());
+                }
                 tr("o: open   t: take over   h: hand on   n: next list   r: refresh   q: quit")
             }
         };
@@ -386,7 +428,7 @@ fn cut(text: &str, width: usize) -> String {
 mod tests {
     use api::{
         event::{CaseState, Clock, ClockKind},
-        routing::Worklist,
+        routing::{CaseAssignment, Worklist},
     };
 
     use super::*;
@@ -552,6 +594,41 @@ mod tests {
         assert_eq!(screen.press(Key::Down), Do::Draw);
         assert_eq!(screen.press(Key::Char('h')), Do::Draw);
         assert_eq!(screen.press(Key::Char('q')), Do::Quit);
+    }
+
+    #[test]
+    fn a_clerk_who_is_named_takes_from_the_pool_and_looks_at_own_cases() {
+        let mut assigned = case(1, "police-450100", 1);
+        assigned.assignment = Some(CaseAssignment {
+            officer: "o-1\x1b[2J".to_owned(),
+            ..CaseAssignment::default()
+        });
+        let mut screen = Screen::of(Some("o-1".to_owned()));
+        screen.reload(vec![assigned, case(2, "police-450100", 2)]);
+        let lines = plain(&screen.draw(140, 9, NOW));
+        assert!(
+            lines[2].contains("cases/1  o-1") && lines[3].ends_with("cases/2"),
+            "{lines:?}"
+        );
+        assert!(lines[7].starts_with("a: assign to me   b: back"), "{lines:?}");
+        let assign = |to_me| Do::Assign {
+            name: "cases/1".to_owned(),
+            etag: "1-0".to_owned(),
+            to_me,
+        };
+        assert_eq!(screen.press(Key::Char('a')), assign(true));
+        assert_eq!(screen.press(Key::Char('b')), assign(false));
+        assert_eq!((screen.press(Key::Char('m')), screen.shown_of()), (Do::Reload, "o-1"));
+        screen.reload(vec![]);
+        assert!(plain(&screen.draw(140, 9, NOW))[0].starts_with("o-1  [due next"));
+        assert_eq!((screen.press(Key::Char('m')), screen.shown_of()), (Do::Reload, ""));
+        // Nobody assigns without a name.
+        let mut unnamed = self::screen(vec![case(1, "police-450100", 1)]);
+        for key in ['a', 'b', 'm'] {
+            assert_eq!(unnamed.press(Key::Char(key)), Do::Draw);
+            let lines = plain(&unnamed.draw(140, 8, NOW)).join("\n");
+            assert!(lines.contains("begin with --officer"), "{lines}");
+        }
     }
 
     #[test]
