@@ -1,5 +1,6 @@
 //! `remit report`: submit, read and follow reports.
 
+mod import;
 mod print;
 
 use std::path::PathBuf;
@@ -56,6 +57,27 @@ Examples:
         #[arg(long)]
         validate_only: bool,
     },
+    /// Submit the reports of a file, as many as it has
+    ///
+    /// A report without `externalId` and `requestId` gets an external id, `import-{hash of the
+    /// file}-{number}`: no file brings one in twice. Interrupted, the same command goes on where it
+    /// was: FILE.import says how far that is, and is refused for another file. What is refused is
+    /// listed in FILE.rejects.ndjson with its line and every violation, and keeps nothing else from
+    /// being submitted; the exit code is 1 then.
+    ///
+    /// A table's mapping: `columns` has the field of each column, such as `Link:
+    /// report.subjects[0].value`; `constants` has fields that are the same in each row; `values` has,
+    /// of a column, what stands there and what is meant; `delimiter` is a comma unless it says
+    /// another. An empty cell is nothing.
+    ///
+    /// Of XARF, version 4, messages are taken whose type is an act here, with the files in them;
+    /// `reporter` is the reporter, and `report_id` the external id.
+    #[command(after_help = "\
+Examples:
+  remit report import reports.ndjson --dry-run --as police-440000
+  remit report import reports.csv --mapping mapping.yaml --receipts receipts.ndjson --as police-440000
+  remit report import messages.json --format xarf --as hotline")]
+    Import(import::Import),
     /// Show a report with its content
     ///
     /// Visible to its sender and to the lead agency of its case; for others the report does not
@@ -326,6 +348,10 @@ impl Command {
                 shown(&intake, json, answer, |response| {
                     print::submitted(response, validate_only)
                 })
+            }
+            Action::Import(import) => {
+                let stream = || access.stream(Service::Intake, self.server.address());
+                import.run(stream, json).await
             }
             Action::Show { name, purpose } => {
                 let intake = intake?;

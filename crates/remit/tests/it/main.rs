@@ -8,6 +8,7 @@ mod databases;
 mod directory;
 mod flags;
 mod flood;
+mod import;
 mod people;
 mod process;
 mod route;
