@@ -508,6 +508,13 @@ mod tests {
             );
         }
 
+        // Right in all but that this issuer's are signed otherwise.
+        let others = Expected {
+            algorithms: vec![Algorithm::RS256, Algorithm::EdDSA],
+            ..expected()
+        };
+        let token = signer.sign(&header(), &claims()).unwrap();
+        assert_eq!(verify(&token, &others, &keys, NOW), Err(R::Algorithm));
         // Signed by another, by nobody, and with the public key for a secret.
         assert_eq!(
             refused(&Signer::new().unwrap().sign(&header(), &claims()).unwrap()),

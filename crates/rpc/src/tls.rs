@@ -113,8 +113,8 @@ impl Tls {
             return Err(TlsError::Time("not valid yet"));
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::NoKey(error.to_string()))?;
+        // Refuses the key of another certificate, too.
         let own = CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Mismatch)?;
-        own.keys_match().map_err(TlsError::Mismatch)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.own = Some(Arc::new(own));
         state.build();
