@@ -36,17 +36,23 @@ pub enum ClockKind {
     Review,
     /// The lead answers an agency that claims the lead.
     Claim,
+    /// The agency that decided so hands a suspected crime over.
+    Refer,
+    /// The body that it was handed to answers.
+    Receive,
 }
 
 impl ClockKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Acknowledge,
         Self::Result,
         Self::Designate,
         Self::Assist,
         Self::Review,
         Self::Claim,
+        Self::Refer,
+        Self::Receive,
     ];
 
     /// The name in rule sets, contract and log.
@@ -59,6 +65,8 @@ impl ClockKind {
             Self::Assist => "assist",
             Self::Review => "review",
             Self::Claim => "claim",
+            Self::Refer => "refer",
+            Self::Receive => "receive",
         }
     }
 
@@ -71,7 +79,7 @@ impl ClockKind {
     /// Whether it runs against whoever has the case. One of these always runs while a case is open.
     #[must_use]
     pub const fn is_of_the_duty(self) -> bool {
-        !matches!(self, Self::Assist | Self::Claim)
+        !matches!(self, Self::Assist | Self::Claim | Self::Refer | Self::Receive)
     }
 
     /// Parses a name.

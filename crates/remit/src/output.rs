@@ -504,6 +504,8 @@ pub fn duty(kind: ClockKind) -> &'static str {
         ClockKind::Assist => tr("answer the request to assist"),
         ClockKind::Review => tr("take requests for a review"),
         ClockKind::Claim => tr("answer the claim"),
+        ClockKind::Refer => tr("hand the suspected crime over"),
+        ClockKind::Receive => tr("answer to the suspected crime"),
         ClockKind::Unspecified => tr("act"),
     }
 }

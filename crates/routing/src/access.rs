@@ -33,6 +33,8 @@ pub const ACCESS: &[Table] = &[
             Method::new("AskReporter", &[Kind::Agency]),
             Method::new("ProposeDisposition", &[Kind::Agency]),
             Method::new("ReviewDisposition", &[Kind::Agency]),
+            Method::new("ReferCrime", &[Kind::Agency]),
+            Method::new("AnswerReferral", &[Kind::Agency]),
             Method::new("RequestReview", &[Kind::Agency]),
             Method::new("NotifySubject", &[Kind::Agency]),
             Method::new("AnswerStatement", &[Kind::Agency]),

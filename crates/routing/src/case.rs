@@ -40,6 +40,7 @@ mod propose;
 mod reclassify;
 mod record;
 mod recuse;
+mod refer;
 mod reopen;
 mod request_assistance;
 mod request_review;
@@ -86,6 +87,7 @@ pub use self::{
     reclassify::{Filing, Reclassify, Refiled},
     record::{RecordProgress, RecordUrgentMeasure},
     recuse::Recuse,
+    refer::{AnswerReferral, RECEIVE, REFER, ReferCrime, Referral},
     reopen::Reopen,
     request_assistance::{ASSIST, RequestAssistance},
     request_review::RequestReview,
@@ -260,6 +262,8 @@ pub enum Origin {
     Recused(AgencyId),
     /// The agency before it filed the case under another category.
     Reclassified(AgencyId),
+    /// The body that it handed a suspected crime to refused it.
+    Refused(AgencyId),
 }
 
 impl Origin {
@@ -280,6 +284,7 @@ impl Origin {
             Self::Reopened(from) => ("reopened", Some(from)),
             Self::Recused(from) => ("recused", Some(from)),
             Self::Reclassified(from) => ("reclassified", Some(from)),
+            Self::Refused(from) => ("refused", Some(from)),
         }
     }
 
@@ -300,6 +305,7 @@ impl Origin {
             ("reopened", Some(from)) => Some(Self::Reopened(from)),
             ("recused", Some(from)) => Some(Self::Recused(from)),
             ("reclassified", Some(from)) => Some(Self::Reclassified(from)),
+            ("refused", Some(from)) => Some(Self::Refused(from)),
             _ => None,
         }
     }
@@ -321,6 +327,7 @@ impl Origin {
             Self::Reopened(_) => LeadOriginHow::Reopened,
             Self::Recused(_) => LeadOriginHow::Recused,
             Self::Reclassified(_) => LeadOriginHow::Reclassified,
+            Self::Refused(_) => LeadOriginHow::Refused,
         }
     }
 }
@@ -585,6 +592,10 @@ actions! {
     Propose
     /// A second person reviews it.
     Review
+    /// The agency that decided hands a suspected crime over.
+    ReferCrime
+    /// The body that it was handed to answers.
+    AnswerReferral
     /// A request for a review is passed on.
     RequestReview
     /// The lead gives notice to the affected side.
@@ -715,6 +726,8 @@ fn clock_rule(kind: ClockKind, clocks: &Clocks) -> ClockRule {
         ClockKind::Assist => ASSIST,
         ClockKind::Review => REVIEW,
         ClockKind::Claim => CLAIM,
+        ClockKind::Refer => REFER,
+        ClockKind::Receive => RECEIVE,
     }
 }
 

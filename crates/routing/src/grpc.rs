@@ -5,28 +5,29 @@ use std::sync::Arc;
 use api::{
     event::{
         AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, NoticeMeans,
-        PauseGround, ReopenReason, ReviewRequester, ReviewVerdict, StatementAnswer, UrgentMeasure,
+        PauseGround, ReferralAnswer, ReopenReason, ReviewRequester, ReviewVerdict, StatementAnswer, UrgentMeasure,
     },
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
-        AnswerClaimRequest, AnswerClaimResponse, AnswerStatementRequest, AnswerStatementResponse, AskReporterRequest,
-        AskReporterResponse, AssignCaseRequest, AssignCaseResponse, BatchAcknowledgeCasesRequest,
-        BatchAcknowledgeCasesResponse, BatchAssignCasesRequest, BatchAssignCasesResponse, BatchDeclineCasesRequest,
-        BatchDeclineCasesResponse, BatchTransferCasesRequest, BatchTransferCasesResponse, BatchedCase, Case, CaseNote,
-        CaseSight, CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse,
-        ClaimLeadRequest, ClaimLeadResponse, ClockNeed, CountWorklistsRequest, CountWorklistsResponse,
-        DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
-        DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest, GetCaseResponse,
-        HandOverPreview, ListCasesRequest, ListCasesResponse, NotifySubjectRequest, NotifySubjectResponse,
-        PauseClockRequest, PauseClockResponse, PreviewRouteRequest, PreviewRouteResponse, ProposeDispositionRequest,
-        ProposeDispositionResponse, ReclassifyCaseRequest, ReclassifyCaseResponse, RecordProgressRequest,
-        RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
-        RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest,
-        RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse, ResumeClockRequest,
-        ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse, RouteReportsRequest,
-        RouteReportsResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse,
-        SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, WatchCasesRequest,
-        WatchCasesResponse, assign_case_request::Assignee as WireAssignee, batched_case::Result as BatchedResult,
+        AnswerClaimRequest, AnswerClaimResponse, AnswerReferralRequest, AnswerReferralResponse, AnswerStatementRequest,
+        AnswerStatementResponse, AskReporterRequest, AskReporterResponse, AssignCaseRequest, AssignCaseResponse,
+        BatchAcknowledgeCasesRequest, BatchAcknowledgeCasesResponse, BatchAssignCasesRequest, BatchAssignCasesResponse,
+        BatchDeclineCasesRequest, BatchDeclineCasesResponse, BatchTransferCasesRequest, BatchTransferCasesResponse,
+        BatchedCase, Case, CaseNote, CaseSight, CheckAccessRequest, CheckAccessResponse, CheckReportsRequest,
+        CheckReportsResponse, ClaimLeadRequest, ClaimLeadResponse, ClockNeed, CountWorklistsRequest,
+        CountWorklistsResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
+        DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse,
+        GetCaseRequest, GetCaseResponse, HandOverPreview, ListCasesRequest, ListCasesResponse, NotifySubjectRequest,
+        NotifySubjectResponse, PauseClockRequest, PauseClockResponse, PreviewRouteRequest, PreviewRouteResponse,
+        ProposeDispositionRequest, ProposeDispositionResponse, ReclassifyCaseRequest, ReclassifyCaseResponse,
+        RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse,
+        RecuseAgencyRequest, RecuseAgencyResponse, ReferCrimeRequest, ReferCrimeResponse, ReopenCaseRequest,
+        ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest,
+        RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
+        ReviewDispositionResponse, RouteReportsRequest, RouteReportsResponse, ShareNarrativeRequest,
+        ShareNarrativeResponse, SplitReportRequest, SplitReportResponse, SuperviseCaseRequest, SuperviseCaseResponse,
+        TransferCaseRequest, TransferCaseResponse, WatchCasesRequest, WatchCasesResponse,
+        assign_case_request::Assignee as WireAssignee, batched_case::Result as BatchedResult,
         case_service_server::CaseService, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
@@ -43,10 +44,11 @@ use uuid::Uuid;
 
 use crate::{
     case::{
-        ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AnswerStatement, AskReporter, Assign,
-        Assignee, ClaimLead, Decline, Designate, Dispatch, Escalate, Membership, NotifySubject, Party, PauseClock,
-        Propose, Reason, Reclassify, RecordProgress, RecordUrgentMeasure, Recuse, Refiled, Reopen, RequestAssistance,
-        RequestReview, ResumeClock, Review, ShareNarrative, SplitReport, Supervise, Transfer,
+        ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AnswerReferral, AnswerStatement,
+        AskReporter, Assign, Assignee, ClaimLead, Decline, Designate, Dispatch, Escalate, Membership, NotifySubject,
+        Party, PauseClock, Propose, Reason, Reclassify, RecordProgress, RecordUrgentMeasure, Recuse, ReferCrime,
+        Refiled, Reopen, RequestAssistance, RequestReview, ResumeClock, Review, ShareNarrative, SplitReport, Supervise,
+        Transfer,
     },
     cases::{Answered, Cases, ChangeRequest, check_count, forgotten, watched},
     feed::Interrupted,
@@ -283,6 +285,19 @@ verbs! {
         };
         let ((verdict, officer), ()) = both(both(verdict, acting(officer)), reasons)?;
         Ok(Action::Review(Review { approved: verdict == ReviewVerdict::Approved, officer }))
+    };
+    ReferCrimeRequest (note) => ReferCrimeResponse { current_case }: |asked, _| {
+        let (to, ()) = both(agency("agency", &asked.agency), written("note", &asked.note))?;
+        Ok(Action::ReferCrime(ReferCrime { to }))
+    };
+    AnswerReferralRequest (note) => AnswerReferralResponse { sight }: |asked, _| {
+        let answer = known("answer", asked.answer(), ReferralAnswer::Unspecified, ReferralAnswer::as_str_name);
+        let reasons = match asked.answer() {
+            ReferralAnswer::Refused => written("note", &asked.note),
+            _ => Ok(()),
+        };
+        let (answer, ()) = both(answer, reasons)?;
+        Ok(Action::AnswerReferral(AnswerReferral { taken: answer == ReferralAnswer::Taken }))
     };
     RequestReviewRequest (note) => RequestReviewResponse { sight, preview }: |asked, _| {
         let requester = known("requester", asked.requester(), ReviewRequester::Unspecified, ReviewRequester::as_str_name);
@@ -797,6 +812,17 @@ impl CaseService for Service {
         &self,
         request: Request<ReviewDispositionRequest>,
     ) -> Result<Response<ReviewDispositionResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn refer_crime(&self, request: Request<ReferCrimeRequest>) -> Result<Response<ReferCrimeResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn answer_referral(
+        &self,
+        request: Request<AnswerReferralRequest>,
+    ) -> Result<Response<AnswerReferralResponse>, Status> {
         self.act(request).await
     }
 

@@ -240,6 +240,16 @@ pub fn outline(stored: &StoredCase, viewer: &Party, directory: &Directory) -> ro
             .agency()
             .and_then(|agency| stored.case.assignment_at(agency))
             .map(assignment),
+        referral: stored.case.course.referral.as_ref().map(referral),
+    }
+}
+
+/// A suspected crime that was handed over.
+pub fn referral(referral: &case::Referral) -> routing::Referral {
+    routing::Referral {
+        agency: referral.to.resource_name(),
+        refer_time: Some(referral.time.to_proto()),
+        take_time: referral.taken.map(Time::to_proto),
     }
 }
 
@@ -322,6 +332,8 @@ pub fn clock(clock: &Clock) -> event::Clock {
             ClockKind::Assist => event::ClockKind::Assist,
             ClockKind::Review => event::ClockKind::Review,
             ClockKind::Claim => event::ClockKind::Claim,
+            ClockKind::Refer => event::ClockKind::Refer,
+            ClockKind::Receive => event::ClockKind::Receive,
         }
         .into(),
         generation: clock.generation.cast_signed(),

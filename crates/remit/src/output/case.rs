@@ -242,6 +242,9 @@ fn happened(step: &CaseStep) -> String {
     if !step.told_by.is_empty() {
         said = format!("{said}: {}", step.told_by);
     }
+    if !step.receiving_agency.is_empty() {
+        said = format!("{said}: {}", id(&step.receiving_agency));
+    }
     if !step.category.is_empty() {
         said = format!("{said}: {}", id(&step.category));
     }
@@ -284,6 +287,7 @@ fn came_by(origin: &LeadOrigin) -> String {
         LeadOriginHow::Reopened => tr("being opened again").to_owned(),
         LeadOriginHow::Recused => tell("{0} stepping aside: it must designate a lead", &[&former]),
         LeadOriginHow::Reclassified => tell("another category, under which {0} filed it", &[&former]),
+        LeadOriginHow::Refused => tell("{0} refusing the crime that it handed over", &[&former]),
         LeadOriginHow::Unspecified => tr("a way that this version does not know").to_owned(),
     }
 }
@@ -414,6 +418,7 @@ pub fn worklist(worklist: Worklist) -> &'static str {
         Worklist::ToNotify => tr("notice to give"),
         Worklist::Pool => tr("in the pool"),
         Worklist::Assigned => tr("assigned to officers"),
+        Worklist::Referrals => tr("suspected crimes to hand over or to answer"),
         Worklist::Unread => tr("not read"),
         Worklist::Unspecified => tr("unknown"),
     }

@@ -253,6 +253,10 @@ const ZH: &[(&str, &str)] = &[
     ("being handed up by {0}", "由 {0} 上报"),
     ("being handed down by {0}", "由 {0} 交办"),
     ("another category, under which {0} filed it", "{0} 更改类别后分派"),
+    (
+        "{0} refusing the crime that it handed over",
+        "{0} 不予受理其移送的涉嫌犯罪案件",
+    ),
     ("a claim that {0} agreed to", "主张管辖，{0} 同意"),
     (
         "a claim that {0} disputed: it must designate a lead",
@@ -440,6 +444,13 @@ const ZH: &[(&str, &str)] = &[
     ("handed up", "已上报"),
     ("handed down", "已交办"),
     ("filed under another category", "已更改类别"),
+    ("handed over as a suspected crime", "已移送涉嫌犯罪案件"),
+    ("hand the suspected crime over", "移送涉嫌犯罪案件"),
+    ("answer to the suspected crime", "答复移送的涉嫌犯罪案件"),
+    (
+        "suspected crimes to hand over or to answer",
+        "涉嫌犯罪案件待移送或待答复",
+    ),
     ("designated", "已指定"),
     ("the place is another agency's", "属他处管辖"),
     ("the matter is another function's", "属其他职能"),

@@ -176,7 +176,11 @@ impl Rules<'_> {
         // What is asked still is asked in vain.
         let mut course = case.course.clone();
         course.question = None;
-        Ok(Case {
+        let disposition = Disposition {
+            decided: Some(decided),
+            ..proposed
+        };
+        let mut resolved = Case {
             course,
             standing: Standing::Open(
                 Stage::Resolved,
@@ -185,14 +189,13 @@ impl Rules<'_> {
                     ..duty.clone()
                 },
             ),
-            disposition: Some(Disposition {
-                decided: Some(decided),
-                ..proposed
-            }),
+            disposition: Some(disposition.clone()),
             clocks,
             supporting,
             generation,
             ..case.clone()
-        })
+        };
+        self.start_referral(&mut resolved, &disposition);
+        Ok(resolved)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use api::{
     event::{
-        self, AssistanceAnswer, Detail, HandOverReason, NoticeMeans, PauseGround, ReopenReason, ReviewRequester,
-        StatementAnswer, StatementKind, UrgentMeasure,
+        self, AssistanceAnswer, Detail, HandOverReason, NoticeMeans, PauseGround, ReferralAnswer, ReopenReason,
+        ReviewRequester, StatementAnswer, StatementKind, UrgentMeasure,
     },
     routing::CaseStep,
 };
@@ -183,6 +183,23 @@ pub enum Event {
     Returned(event::Disposition),
     /// It is decided.
     Resolved(event::Disposition),
+    /// The agency that decided so handed a suspected crime over.
+    CrimeReferred {
+        /// To whom.
+        to: AgencyId,
+    },
+    /// The body answered.
+    ReferralAnswered {
+        /// The body.
+        by: AgencyId,
+        /// Its answer.
+        answer: ReferralAnswer,
+    },
+    /// The body ended without a successor: its superior is to answer instead.
+    ReferralPassedOn {
+        /// The body that ended.
+        of: AgencyId,
+    },
     /// The affected side has notice of a disposition.
     SubjectNotified {
         /// The number of the notice.
@@ -281,6 +298,13 @@ impl Event {
             Self::Proposed(_) => RoutingKind::DispositionProposed,
             Self::Returned(_) => RoutingKind::DispositionReturned,
             Self::Resolved(_) => RoutingKind::CaseResolved,
+            Self::CrimeReferred { .. } => RoutingKind::CrimeReferred,
+            Self::ReferralAnswered {
+                answer: ReferralAnswer::Taken,
+                ..
+            } => RoutingKind::CrimeTaken,
+            Self::ReferralAnswered { .. } => RoutingKind::CrimeRefused,
+            Self::ReferralPassedOn { .. } => RoutingKind::ReferralPassedOn,
             Self::SubjectNotified { .. } => RoutingKind::SubjectNotified,
             Self::StatementSubmitted { .. } => RoutingKind::StatementSubmitted,
             Self::StatementAnswered { .. } => RoutingKind::StatementAnswered,
@@ -377,6 +401,7 @@ impl Event {
             statement: detail.statement,
             statement_answer: detail.statement_answer,
             category: detail.to_category,
+            receiving_agency: detail.receiving_agency,
             note: None,
         })
     }
@@ -436,6 +461,14 @@ impl Event {
             }
             Self::InformationAdded { by } | Self::Withdrawn { by } | Self::WithdrawalRequested { by } => {
                 detail.told_by = names::REPORT.of(*by);
+            }
+            Self::CrimeReferred { to: agency }
+            | Self::ReferralAnswered { by: agency, .. }
+            | Self::ReferralPassedOn { of: agency } => {
+                detail.receiving_agency = agency.resource_name();
+                if let Self::ReferralAnswered { answer, .. } = self {
+                    detail.referral_answer = (*answer).into();
+                }
             }
             Self::MeasureTaken(measure) => detail.urgent_measure = (*measure).into(),
             Self::Proposed(what) | Self::Returned(what) | Self::Resolved(what) => {

@@ -17,8 +17,8 @@ use api::event;
 use decision::{calendar::ClockKind, directory::AgencyId};
 
 use super::{
-    Assignment, Before, Case, Duty, Event, Matter, Notice, Origin, Question, Refusal, Rule, Rules, Stage, Standing,
-    State, Transition,
+    Assignment, Before, Case, Duty, Event, Matter, Notice, Origin, Question, Referral, Refusal, Rule, Rules, Stage,
+    Standing, State, Transition,
 };
 
 /// Why an agency hands a case on.
@@ -98,6 +98,8 @@ pub struct Course {
     pub proposals: u64,
     /// The notices to the affected side, in their order.
     pub notices: Vec<Notice>,
+    /// The suspected crime that was handed over, if one was.
+    pub referral: Option<Referral>,
     /// Ids of the categories that it was filed under before, oldest first.
     pub former_categories: Vec<String>,
     /// To whom each agency has assigned it, each at most once.
@@ -307,6 +309,7 @@ impl Rules<'_> {
             ..case.clone()
         };
         after.drop_claim();
+        after.drop_referral();
         after.drop_sharing();
         match &origin {
             Origin::Transferred(from) => after.course.given = Some(Given::ByPeer(from.clone())),

@@ -2,7 +2,7 @@
 
 use super::{
     Before, Case, Clock, Duty, Effect, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
-    Transition, claim, close, pause,
+    Transition, claim, close, pause, refer,
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
@@ -77,6 +77,9 @@ impl Rules<'_> {
         let transition = match (kind, supervisor.or_else(|| self.above_in(&missed.owner, case, matter))) {
             (ClockKind::Review, _) if may(close::RULE) => self.closed(case),
             (ClockKind::Claim, _) if may(claim::DISPUTE) => Some(self.claim_missed(case, matter, event)),
+            (ClockKind::Refer | ClockKind::Receive, _) if may(refer::LATE) => {
+                Some(self.referral_late(case, matter, missed, event))
+            }
             (ClockKind::Assist, superior) if may(PASS_ON) => Some(self.passed_on(case, missed, superior, event)),
             (_, Some(superior)) if missed == &duty.clock && may(RULE) => self
                 .late(before, *stage, duty, superior)

@@ -19,6 +19,8 @@ pub enum Part {
     Informed,
     /// An agency that was asked to assist and has not answered. It is also supporting.
     Assisting,
+    /// The body that a suspected crime was handed to, which has not answered. It is also supporting.
+    Receiving,
     /// The agency that transferred it to a lead that has not taken it over yet.
     Giving,
     /// The superior that must designate a lead.
@@ -57,11 +59,12 @@ impl Sight {
 
 impl Part {
     /// All parts.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Lead,
         Self::Supporting,
         Self::Informed,
         Self::Assisting,
+        Self::Receiving,
         Self::Giving,
         Self::Designating,
         Self::Deciding,
@@ -91,6 +94,7 @@ impl Part {
             Self::Supporting => "supporting",
             Self::Informed => "informed",
             Self::Assisting => "agency asked to assist",
+            Self::Receiving => "body that a crime was handed to",
             Self::Giving => "giving",
             Self::Designating => "designating",
             Self::Deciding => "deciding",
@@ -135,7 +139,7 @@ impl Part {
             Self::Lead | Self::Deciding => &Sight::ALL,
             Self::Giving => &[Sight::Case, Sight::Content, Sight::Notes],
             Self::Designating | Self::Supervising => &[Sight::Case, Sight::Exclusions, Sight::Notes],
-            Self::Informed => &[Sight::Case, Sight::Content],
+            Self::Informed | Self::Receiving => &[Sight::Case, Sight::Content],
             Self::Supporting | Self::Assisting | Self::Operator => &[Sight::Case],
             Self::SuperiorOfLead | Self::Subject | Self::Remit => &[],
         }
@@ -193,10 +197,12 @@ pub(super) fn parts(case: &Case, party: &Party, directory: &Directory) -> Vec<Pa
     if parts.contains(&Part::Informed) || watches {
         parts.push(Part::Supporting);
     }
-    let asked = |clock: &Clock| clock.kind() == ClockKind::Assist && clock.owner == *agency;
-    if case.clocks.iter().any(asked) {
-        parts.push(Part::Assisting);
-    }
+    let owes = |kind: ClockKind| {
+        let owed = |clock: &Clock| clock.kind() == kind && clock.owner == *agency;
+        case.clocks.iter().any(owed)
+    };
+    parts.extend(owes(ClockKind::Assist).then_some(Part::Assisting));
+    parts.extend(owes(ClockKind::Receive).then_some(Part::Receiving));
     if let Standing::Open(stage, duty) = &case.standing
         && *stage != Stage::AwaitingDesignation
         && duty.owner != *agency

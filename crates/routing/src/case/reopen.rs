@@ -49,6 +49,7 @@ impl Reopen {
             ..case.clone()
         };
         after.course.result_used = 0;
+        after.drop_referral();
         Ok(Transition {
             event: Event::Reopened {
                 reason: self.reason,

@@ -3,8 +3,8 @@
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
 use super::{
-    Action, Assign, Part, State, ask_reporter, claim, close, hand_up, join, open, pause, reclassify, settle, succeed,
-    supervise, withdraw,
+    Action, Assign, Part, State, ask_reporter, claim, close, hand_up, join, open, pause, reclassify, refer, settle,
+    succeed, supervise, withdraw,
 };
 use decision::calendar::ClockKind;
 
@@ -75,6 +75,8 @@ impl Rule {
             claim::DISPUTE,
             reclassify::KEEP,
             reclassify::UPWARD,
+            refer::START,
+            refer::LATE,
             ask_reporter::ADD_INFORMATION,
             ask_reporter::ANSWER_QUESTION,
             withdraw::WITHDRAW,

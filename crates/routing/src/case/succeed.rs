@@ -71,8 +71,15 @@ impl Rules<'_> {
     /// Passes a request for assistance to the superior, like one that was not answered in time, if
     /// no successor of the agency asked may see the case.
     fn request_succeeded(&self, case: &Case, matter: &Matter) -> Option<Transition> {
-        let mut requests = case.clocks.iter().filter(|clock| clock.kind() == ClockKind::Assist);
+        let is_request = |clock: &&Clock| matches!(clock.kind(), ClockKind::Assist | ClockKind::Receive);
+        let mut requests = case.clocks.iter().filter(is_request);
         let request = requests.find(|clock| !self.keeps_place(clock, matter))?;
+        if request.kind() == ClockKind::Receive {
+            let event = Event::ReferralPassedOn {
+                of: request.owner.clone(),
+            };
+            return Some(self.referral_passed_on(case, matter, request, event));
+        }
         let event = Event::AssistancePassedOn {
             of: request.owner.clone(),
         };
@@ -154,10 +161,14 @@ impl Rules<'_> {
         }
         let mut clocks: Vec<Clock> = Vec::with_capacity(case.clocks.len());
         for clock in &case.clocks {
-            let heir = self.stands_in(&clock.owner, matter);
+            let heir = match clock.kind() {
+                // Whoever answers for the decision hands its crime over.
+                ClockKind::Refer => Some(&duty.owner),
+                _ => self.stands_in(&clock.owner, matter),
+            };
             let supports = |heir: &&AgencyId| supporting.iter().any(|supporter| supporter.agency == **heir);
             let keeps = |heir: &&AgencyId| match clock.kind() {
-                ClockKind::Claim => **heir == duty.owner,
+                ClockKind::Claim | ClockKind::Refer => **heir == duty.owner,
                 _ => supports(heir),
             };
             let Some(heir) = heir.filter(keeps) else { continue };

@@ -2,7 +2,7 @@
 //! `hand_on.rs` the verbs that give a case to another agency, `asking.rs` what reporters are
 //! asked and say, `notices.rs` what the affected side has notice of and says, `claims.rs` claims
 //! to lead it and agencies that step aside, `disposition.rs` how it is disposed of, `ladder.rs`
-//! Remit's own actions, `refiling.rs` other categories, `supervision.rs` pauses and supervision.
+//! Remit's own actions, `referrals.rs` suspected crimes, `refiling.rs` other categories, `supervision.rs` pauses and supervision.
 
 mod asking;
 mod claims;
@@ -12,6 +12,7 @@ mod ladder;
 mod matrix;
 mod model;
 mod notices;
+mod referrals;
 mod refiling;
 mod supervision;
 
@@ -226,6 +227,7 @@ fn names_lead_back() {
         Origin::Reopened(id("police-CN")),
         Origin::Recused(id("police-CN")),
         Origin::Reclassified(id("police-CN")),
+        Origin::Refused(id("police-CN")),
     ] {
         let (name, from) = origin.parts();
         assert_eq!(Origin::from_parts(name, from.cloned()), Some(origin));

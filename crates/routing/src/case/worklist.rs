@@ -38,6 +38,8 @@ pub enum Worklist {
     Pool,
     /// One of its officers has it.
     Assigned,
+    /// A suspected crime is to be handed over, or its referral answered.
+    Referrals,
     /// Changed since the agency last read it.
     Unread,
 }
@@ -179,6 +181,14 @@ impl Worklist {
             parts: &[Part::Lead],
             states: &[State::IN_REVIEW, State::RESOLVED],
             order: Order::Notice,
+        },
+        Row {
+            worklist: Self::Referrals,
+            name: "referrals",
+            wire: Wire::Referrals,
+            parts: ANY,
+            states: &[State::RESOLVED],
+            order: Order::Own(&[ClockKind::Refer, ClockKind::Receive]),
         },
         Row {
             worklist: Self::Pool,

@@ -1,6 +1,7 @@
 //! Conversion from and to rows.
 
 use api::event::{PauseGround, StatementKind};
+use api::routing::Referral as StoredReferral;
 use api::routing::case_course::Given as CourseGiven;
 use api::routing::{
     CaseAssignment, CaseCourse, CaseDisposition, CaseMatter, CaseNotice, ClockPause, ClockPauses, Explanation,
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use super::Opening;
 use crate::case::{
     Assignment, Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Notice, Origin, Part, Pause,
-    Paused, Question, Stage, Standing, State, Statement, Supporter,
+    Paused, Question, Referral, Stage, Standing, State, Statement, Supporter,
 };
 
 /// Columns of [`stored`], from `cases` and `case_states`.
@@ -360,6 +361,7 @@ fn course_bytes(course: &Course) -> Vec<u8> {
         withdrawal_requested: course.withdrawal_requested,
         proposal_count: course.proposals.cast_signed(),
         notices: course.notices.iter().map(crate::view::case_notice).collect(),
+        referral: course.referral.as_ref().map(crate::view::referral),
         former_categories: course
             .former_categories
             .iter()
@@ -392,6 +394,7 @@ fn course(row: &Row) -> Result<Course, Error> {
         withdrawal_requested: course.withdrawal_requested,
         proposals: u64::try_from(course.proposal_count).map_err(|error| damaged("number of proposals", error))?,
         notices: course.notices.into_iter().map(notice).collect::<Result<_, _>>()?,
+        referral: course.referral.as_ref().map(referral).transpose()?,
         former_categories: course
             .former_categories
             .iter()
@@ -402,6 +405,15 @@ fn course(row: &Row) -> Result<Course, Error> {
             .into_iter()
             .map(assignment)
             .collect::<Result<_, _>>()?,
+    })
+}
+
+fn referral(stored: &StoredReferral) -> Result<Referral, Error> {
+    let time = stored.refer_time.as_ref().and_then(Time::from_proto);
+    Ok(Referral {
+        to: named_agency(&stored.agency)?,
+        time: time.ok_or_else(|| damaged("referral", "its time is missing"))?,
+        taken: stored.take_time.as_ref().and_then(Time::from_proto),
     })
 }
 

@@ -19,6 +19,7 @@ mod observer;
 mod officers;
 mod operators;
 mod outcomes;
+mod referrals;
 mod refiling;
 mod reporters;
 mod rule_sets;

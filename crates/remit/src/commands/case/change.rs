@@ -6,19 +6,20 @@
 
 use api::event::{
     AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, PauseGround,
-    ReopenReason, ReviewRequester, ReviewVerdict, UrgentMeasure,
+    ReferralAnswer, ReopenReason, ReviewRequester, ReviewVerdict, UrgentMeasure,
 };
 use api::routing::{
     AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
-    AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, AssignCaseRequest,
-    AssignCaseResponse, BatchAcknowledgeCasesRequest, BatchAssignCasesRequest, BatchDeclineCasesRequest,
-    BatchTransferCasesRequest, ClaimLeadRequest, ClaimLeadResponse, ClockNeed, DeclineCaseRequest, DeclineCaseResponse,
-    DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest,
-    EscalateCaseResponse, HandOverPreview, PauseClockRequest, PauseClockResponse, ProposeDispositionRequest,
-    ProposeDispositionResponse, ReclassifyCaseRequest, ReclassifyCaseResponse, RecordProgressRequest,
-    RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
-    RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
-    RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
+    AnswerClaimRequest, AnswerClaimResponse, AnswerReferralRequest, AnswerReferralResponse, AskReporterRequest,
+    AskReporterResponse, AssignCaseRequest, AssignCaseResponse, BatchAcknowledgeCasesRequest, BatchAssignCasesRequest,
+    BatchDeclineCasesRequest, BatchTransferCasesRequest, ClaimLeadRequest, ClaimLeadResponse, ClockNeed,
+    DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
+    DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, HandOverPreview, PauseClockRequest,
+    PauseClockResponse, ProposeDispositionRequest, ProposeDispositionResponse, ReclassifyCaseRequest,
+    ReclassifyCaseResponse, RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest,
+    RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReferCrimeRequest, ReferCrimeResponse,
+    ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest,
+    RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
     ReviewDispositionResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse,
     SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
     assign_case_request::Assignee, case_service_client::CaseServiceClient, case_sight::Sight,
@@ -270,6 +271,34 @@ Examples:
         /// The verdict
         #[arg(value_parser = choice(ReviewVerdict::as_str_name))]
         verdict: ReviewVerdict,
+        #[command(flatten)]
+        remark: Remark,
+    },
+    /// Hand a suspected crime over, as the agency that decided so
+    #[command(after_help = "\
+The agency has the function police or inspection. It reads what the reports say, and has three days to answer.
+
+Example:
+  remit case refer cases/0d9f… police-450100 --note 'file 12, disk sealed' --as market-regulator-450000")]
+    Refer {
+        #[command(flatten)]
+        of: Of,
+        /// The body that is to take it
+        agency: String,
+        /// What is handed over
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
+    /// Answer to a suspected crime that was handed to your agency
+    #[command(
+        after_help = "Example:\n  remit case answer-referral cases/0d9f… refused --note 'below the threshold' --as police-450100"
+    )]
+    AnswerReferral {
+        #[command(flatten)]
+        of: Of,
+        /// The answer
+        #[arg(value_parser = choice(ReferralAnswer::as_str_name))]
+        answer: ReferralAnswer,
         #[command(flatten)]
         remark: Remark,
     },
@@ -781,6 +810,24 @@ impl Change {
                     .done(tr("reviewed"), client.review_disposition(request).await)
                     .await
             }
+            Self::Refer { of, agency, note } => {
+                let agency = agency_name(&agency);
+                let request = request!(of => ReferCrimeRequest { agency, note });
+                shown
+                    .done(
+                        tr("handed over as a suspected crime"),
+                        client.refer_crime(request).await,
+                    )
+                    .await
+            }
+            Self::AnswerReferral {
+                of,
+                answer,
+                remark: Remark { note },
+            } => {
+                let request = request!(of => AnswerReferralRequest { answer: answer.into(), note });
+                shown.done(tr("answered"), client.answer_referral(request).await).await
+            }
             Self::RequestReview {
                 of,
                 requester,
@@ -925,14 +972,14 @@ shown!(
     AcknowledgeCaseResponse, RequestAssistanceResponse, ClaimLeadResponse, RecordProgressResponse,
     RecordUrgentMeasureResponse, AskReporterResponse, ProposeDispositionResponse, ReviewDispositionResponse,
     ReopenCaseResponse, PauseClockResponse, ResumeClockResponse, SuperviseCaseResponse,
-    ShareNarrativeResponse, SplitReportResponse, AssignCaseResponse
+    ShareNarrativeResponse, SplitReportResponse, AssignCaseResponse, ReferCrimeResponse
     => |answered| Done {
         preview: None,
         sight: answered.current_case.map(Sight::CurrentCase),
     }
 );
 // Who answers may no longer see it.
-shown!(AnswerAssistanceResponse => |answered| Done {
+shown!(AnswerAssistanceResponse, AnswerReferralResponse => |answered| Done {
     preview: None,
     sight: answered.sight.and_then(|sight| sight.sight),
 });

@@ -71,6 +71,10 @@ fn actions() -> Vec<Action> {
             approved: true,
             officer: "o-2".to_owned(),
         }),
+        Action::ReferCrime(ReferCrime {
+            to: id("police-450200"),
+        }),
+        Action::AnswerReferral(AnswerReferral { taken: false }),
         Action::RequestReview(RequestReview {
             requester: ReviewRequester::Reporter,
             notice: None,
@@ -141,6 +145,8 @@ fn caller(part: Part, state: State) -> Option<Party> {
         (Part::Supervising, State::ASSIGNED | State::IN_PROGRESS | State::IN_REVIEW) => "police-450000",
         (Part::Supervising, _) => return None,
         (Part::SuperiorOfLead, _) => "police-CN",
+        (Part::Receiving, State::RESOLVED) => "police-450200",
+        (Part::Receiving, _) => return None,
         (Part::Giving, State::ASSIGNED) => "police-370100",
         (Part::Giving, _) => return None,
         (Part::Designating, State::AWAITING_DESIGNATION) => "police-450000",
@@ -149,10 +155,11 @@ fn caller(part: Part, state: State) -> Option<Party> {
     Some(Party::Agency(id(agency)))
 }
 
-/// All parts of that caller: who is asked to assist also supports.
+/// All parts of that caller: who is asked to assist, or to take a crime, also supports.
 fn parts_of(part: Part) -> &'static [Part] {
     match part {
         Part::Assisting => &[Part::Assisting, Part::Supporting],
+        Part::Receiving => &[Part::Receiving, Part::Informed, Part::Supporting],
         Part::Lead => &[Part::Lead],
         Part::Supporting => &[Part::Supporting],
         Part::Informed => &[Part::Informed, Part::Supporting],
@@ -233,6 +240,25 @@ fn ready_for(part: Part, state: State, action: &Action) -> Case {
             statements: u64::from(asks),
         });
     }
+    if let Some(disposition) = &mut case.disposition
+        && (part == Part::Receiving || matches!(action, Action::ReferCrime(_)))
+    {
+        disposition.what.kind = DispositionKind::SuspectedCrime.into();
+    }
+    if part == Part::Receiving {
+        case.generation += 1;
+        case.clocks
+            .push(rules(0).clock(&id("police-450200"), RECEIVE, case.generation));
+        case.supporting.push(Supporter {
+            informed: true,
+            ..Supporter::asked(id("police-450200"))
+        });
+        case.course.referral = Some(Referral {
+            to: id("police-450200"),
+            time: Time(0),
+            taken: None,
+        });
+    }
     if matches!(action, Action::AnswerClaim(_)) && AnswerClaim::RULE.allows(Part::Lead, state) {
         case.generation += 1;
         case.course.claimant = Some(id("police-440000"));
@@ -308,6 +334,8 @@ const ALLOWED: &[(&str, Part, &[State])] = &[
     ("ask-reporter", Part::Lead, &[State::IN_PROGRESS]),
     ("propose", Part::Lead, &[State::IN_PROGRESS]),
     ("review", Part::Lead, &[State::IN_REVIEW]),
+    ("refer", Part::Lead, &[State::RESOLVED]),
+    ("answer-referral", Part::Receiving, &[State::RESOLVED]),
     ("request-review", Part::Lead, &[State::RESOLVED]),
     ("request-review", Part::Subject, &[State::RESOLVED]),
     ("notify", Part::Lead, &[State::IN_REVIEW, State::RESOLVED]),
@@ -408,8 +436,8 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     }
     assert_eq!(
         cells,
-        28 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 3 + 4 + 7 + 7),
-        "lead, designating, supporting, informed, asked, giving, deciding, supervising, superior, affected side, operator"
+        30 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 1 + 3 + 4 + 7 + 7),
+        "lead, designating, supporting, informed, asked, receiving, giving, deciding, supervising, superior, affected side, operator"
     );
 }
 
