@@ -13,6 +13,7 @@ pub const ACCESS: &[Table] = &[
             Method::new("GetCase", VIEWERS),
             Method::new("ListCases", VIEWERS),
             Method::new("CountWorklists", &[Kind::Agency]),
+            Method::new("ListUndelivered", VIEWERS),
             Method::new("WatchCases", &[Kind::Agency]),
             Method::new("AcknowledgeCase", &[Kind::Agency]),
             Method::new("BatchAcknowledgeCases", &[Kind::Agency]),

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use api::routing::{
     Case, CaseNote, CaseSight, CountWorklistsRequest, CountWorklistsResponse, HandOverPreview, ListCasesRequest,
-    ListCasesResponse, WorklistCount,
+    ListCasesResponse, ListUndeliveredRequest, ListUndeliveredResponse, WorklistCount,
 };
 use decision::directory::AgencyId;
 use futures::StreamExt as _;
-use journal::{Clock, Committer, RequestId};
+use journal::{Clock, Committer, RequestId, Time};
 use rpc::{AgencyCaller, Failure, Identity, Officer, Role, Violation, Violations, page};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,13 +17,16 @@ use uuid::Uuid;
 use crate::{
     case::{Action, Party, Refusal, Sight, State, Worklist, sees},
     feed::{Feed, OpenFeeds},
-    store::{self, Acted, Command, Cursor, Given, Listing, Read, Store, Versions},
+    store::{self, Acted, Command, Cursor, Given, Listing, Read, Store, Undelivered, Versions},
     upkeep::FEED_WINDOW,
     view,
 };
 
 /// Maximum number of cases that a count tells exactly.
 const MOST_COUNTED: u32 = 10_000;
+
+/// Maximum number of refused deliveries that are told.
+const MOST_REFUSED: u32 = 100;
 
 /// Maximum number of cases in a batch.
 const LARGEST_BATCH: usize = 500;
@@ -218,6 +221,66 @@ impl Cases {
         })
     }
 
+    /// Who has not got what, as far as the caller is told.
+    pub(crate) async fn undelivered(
+        &self,
+        caller: &Identity,
+        request: &ListUndeliveredRequest,
+    ) -> Result<ListUndeliveredResponse, Failure> {
+        let viewer = party(caller)?;
+        let mut violations = Violations::new();
+        let seal = self.tokens.seal().await?;
+        let size = violations.note(page::size(request.page_size))?;
+        let of = match request.agency.as_str() {
+            "" => None,
+            name => violations.name("agency", names::AGENCY, name),
+        };
+        if matches!(viewer, Party::Agency(_)) && !request.agency.is_empty() {
+            violations.add("agency", "is for operators: an agency is told its own; leave it out");
+        }
+        let as_whom = viewer.agency().map(AgencyId::as_str).unwrap_or_default();
+        let filter = format!("ListUndelivered as={as_whom} agency={}", request.agency);
+        let after = violations.note(seal.position(&filter, &request.page_token, undelivered))?;
+        let (size, after) = violations.finish(|| size.zip(after)).map_err(Failure::InvalidInput)?;
+        let (found, next) = match &viewer {
+            // As on its list of what is unread, and so without what a directory bars it from.
+            Party::Agency(agency) => {
+                let listing = Listing::Worklist(Worklist::Unread, self.clock.now());
+                let after = after.as_ref().map(|after| Cursor {
+                    place: after.time.0,
+                    id: after.case,
+                });
+                let page = self.store.cases(&viewer, Some(listing), after, size).await?;
+                let row = |time: Time, case: Uuid| Undelivered {
+                    time,
+                    case,
+                    agency: agency.clone(),
+                };
+                let next = page.next.map(|next| row(Time(next.place), next.id));
+                let found = page.items.iter().map(|stored| row(stored.head.time, stored.id));
+                (found.collect(), next)
+            }
+            _ => {
+                // One more, which tells whether there are more.
+                let mut found = self.store.undelivered(of.as_ref(), after.clone(), size + 1).await?;
+                let more = found.len() > size as usize;
+                found.truncate(size as usize);
+                let next = found.last().filter(|_| more).cloned();
+                (found, next)
+            }
+        };
+        let refused = match (&viewer, &after) {
+            (Party::Operator, None) => self.store.refused(MOST_REFUSED).await?,
+            _ => Vec::new(),
+        };
+        let next = next.map(|next| format!("{}/{}/{}", next.time.0, next.case, next.agency));
+        Ok(ListUndeliveredResponse {
+            undelivered: found.iter().map(view::undelivered).collect(),
+            next_page_token: next.map(|next| seal.encode(&filter, &next)).unwrap_or_default(),
+            refused: refused.into_iter().map(view::refused_delivery).collect(),
+        })
+    }
+
     /// The feed of the caller's agency, after a token.
     pub(crate) async fn watch(&self, caller: &Identity, resume_token: &str) -> Result<Feed, Failure> {
         let agency = own_agency(caller)?;
@@ -352,6 +415,16 @@ fn refused(refusal: Refusal, case: Uuid, caller: &Identity) -> Failure {
         },
         Refusal::Argument { field, description } => Failure::invalid(field, description),
     }
+}
+
+fn undelivered(text: &str) -> Option<Undelivered> {
+    let (time, rest) = text.split_once('/')?;
+    let (case, agency) = rest.split_once('/')?;
+    Some(Undelivered {
+        time: Time(time.parse().ok()?),
+        case: Uuid::parse_str(case).ok()?,
+        agency: AgencyId::new(agency).ok()?,
+    })
 }
 
 fn cursor(text: &str) -> Option<Cursor> {

@@ -17,17 +17,17 @@ use api::{
         CheckReportsResponse, ClaimLeadRequest, ClaimLeadResponse, ClockNeed, CountWorklistsRequest,
         CountWorklistsResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
         DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse,
-        GetCaseRequest, GetCaseResponse, HandOverPreview, ListCasesRequest, ListCasesResponse, NotifySubjectRequest,
-        NotifySubjectResponse, PauseClockRequest, PauseClockResponse, PreviewRouteRequest, PreviewRouteResponse,
-        ProposeDispositionRequest, ProposeDispositionResponse, ReclassifyCaseRequest, ReclassifyCaseResponse,
-        RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse,
-        RecuseAgencyRequest, RecuseAgencyResponse, ReferCrimeRequest, ReferCrimeResponse, ReopenCaseRequest,
-        ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest,
-        RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
-        ReviewDispositionResponse, RouteReportsRequest, RouteReportsResponse, ShareNarrativeRequest,
-        ShareNarrativeResponse, SplitReportRequest, SplitReportResponse, SuperviseCaseRequest, SuperviseCaseResponse,
-        TransferCaseRequest, TransferCaseResponse, WatchCasesRequest, WatchCasesResponse,
-        assign_case_request::Assignee as WireAssignee, batched_case::Result as BatchedResult,
+        GetCaseRequest, GetCaseResponse, HandOverPreview, ListCasesRequest, ListCasesResponse, ListUndeliveredRequest,
+        ListUndeliveredResponse, NotifySubjectRequest, NotifySubjectResponse, PauseClockRequest, PauseClockResponse,
+        PreviewRouteRequest, PreviewRouteResponse, ProposeDispositionRequest, ProposeDispositionResponse,
+        ReclassifyCaseRequest, ReclassifyCaseResponse, RecordProgressRequest, RecordProgressResponse,
+        RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse,
+        ReferCrimeRequest, ReferCrimeResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest,
+        RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse, ResumeClockRequest,
+        ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse, RouteReportsRequest,
+        RouteReportsResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse,
+        SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, WatchCasesRequest,
+        WatchCasesResponse, assign_case_request::Assignee as WireAssignee, batched_case::Result as BatchedResult,
         case_service_server::CaseService, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
@@ -648,6 +648,14 @@ impl CaseService for Service {
     ) -> Result<Response<CountWorklistsResponse>, Status> {
         let counts = self.cases.count(caller(&request)?, request.get_ref()).await?;
         Ok(Response::new(counts))
+    }
+
+    async fn list_undelivered(
+        &self,
+        request: Request<ListUndeliveredRequest>,
+    ) -> Result<Response<ListUndeliveredResponse>, Status> {
+        let undelivered = self.cases.undelivered(caller(&request)?, request.get_ref()).await?;
+        Ok(Response::new(undelivered))
     }
 
     type WatchCasesStream = BoxStream<'static, Result<WatchCasesResponse, Status>>;

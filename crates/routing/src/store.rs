@@ -89,6 +89,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             include_str!("../migrations/sqlite/0009_officers.sql"),
             include_str!("../migrations/postgres/0009_officers.sql"),
         ),
+        (
+            "unread",
+            include_str!("../migrations/sqlite/0010_unread.sql"),
+            include_str!("../migrations/postgres/0010_unread.sql"),
+        ),
     ],
 };
 
@@ -249,6 +254,30 @@ pub struct Cursor {
     pub place: i64,
     /// Its id.
     pub id: Uuid,
+}
+
+/// The last change of a case, which an agency has not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// When it was.
+    pub time: Time,
+    /// Id of the case.
+    pub case: Uuid,
+    /// The agency.
+    pub agency: AgencyId,
+}
+
+/// A change of a case that another service refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedDelivery {
+    /// The service.
+    pub consumer: String,
+    /// Resource name of the case.
+    pub case: String,
+    /// Since when.
+    pub since: Time,
+    /// Why, in its words.
+    pub reason: String,
 }
 
 /// An agency has read a case.
@@ -415,6 +444,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the agency has not read the last change of a case that it sees.
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error>;
+
+    /// What agencies have not read, of all or of one of them, the oldest change first, after one, at
+    /// most `limit`. For operators: of what a directory bars an agency from, it is told until the next
+    /// tick.
+    async fn undelivered(
+        &self,
+        of: Option<&AgencyId>,
+        after: Option<Undelivered>,
+        limit: u32,
+    ) -> Result<Vec<Undelivered>, Error>;
+
+    /// The changes of cases that another service refuses, the longest refused first, at most `limit`.
+    async fn refused(&self, limit: u32) -> Result<Vec<RefusedDelivery>, Error>;
 
     /// Records what agencies have read. What changed since stays unread.
     async fn read(&self, reads: &[Read]) -> Result<(), Error>;

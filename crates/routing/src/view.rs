@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     case::{self, Assignment, Case, Clock, Disposition, Matter, Party, Sight},
-    store::{Links, StoredCase, name, report_name},
+    store::{Links, RefusedDelivery, StoredCase, Undelivered, name, report_name},
 };
 
 /// The etag of a case, which differs after every change.
@@ -304,6 +304,25 @@ pub fn assignment(assigned: &Assignment) -> routing::CaseAssignment {
         assigner: assigned.by.clone(),
         assign_time: Some(assigned.time.to_proto()),
         agency: assigned.agency.resource_name(),
+    }
+}
+
+/// What an agency has not read.
+pub(crate) fn undelivered(undelivered: &Undelivered) -> routing::Undelivered {
+    routing::Undelivered {
+        agency: undelivered.agency.resource_name(),
+        unread_case: name(undelivered.case),
+        change_time: Some(undelivered.time.to_proto()),
+    }
+}
+
+/// A change that another service refuses.
+pub(crate) fn refused_delivery(refused: RefusedDelivery) -> routing::RefusedDelivery {
+    routing::RefusedDelivery {
+        consumer: refused.consumer,
+        refused_case: refused.case,
+        refuse_time: Some(refused.since.to_proto()),
+        description: refused.reason,
     }
 }
 

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use api::event::CaseState;
 use api::routing::{
     Case, CountWorklistsRequest, GetAgencyRequest, GetCaseRequest, ListCasesRequest, ListCasesResponse,
-    WatchCasesRequest, Worklist, case_service_client::CaseServiceClient,
-    directory_service_client::DirectoryServiceClient,
+    ListUndeliveredRequest, ListUndeliveredResponse, WatchCasesRequest, Worklist,
+    case_service_client::CaseServiceClient, directory_service_client::DirectoryServiceClient,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use futures::future::join_all;
@@ -79,6 +79,20 @@ your own.
 Example:
   remit case queue --as police-510100 --officer o-1")]
     Queue,
+    /// List which agencies have not read the last change of which case, and what a service refuses
+    #[command(after_help = "\
+Examples:
+  remit case undelivered
+  remit case undelivered --agency police-510100
+  remit case undelivered --as police-510100")]
+    Undelivered {
+        /// Only what this agency has not read; for operators
+        #[arg(long, value_name = "AGENCY")]
+        agency: Option<String>,
+        /// Maximum number of lines
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: usize,
+    },
     /// Show a case, and why it was routed as it was
     #[command(after_help = "Example:\n  remit case show cases/0d9f… --as police-510100")]
     Show {
@@ -161,6 +175,7 @@ impl Command {
                 queue::run(&routing, officer, json).await
             }
             Action::Worklists { of } => worklists(&routing, of, json).await,
+            Action::Undelivered { agency, limit } => undelivered(&routing, agency, limit, json).await,
             Action::Show { name } => show(&routing, name, json).await,
             Action::Change(change) => change.run(&routing, json).await,
             Action::Subject(change) => change.run(&routing, json).await,
@@ -220,6 +235,35 @@ async fn list(routing: &Target, which: ListCasesRequest, limit: usize, json: boo
         return output::json(&all);
     }
     output::case::list(&all)
+}
+
+async fn undelivered(routing: &Target, agency: Option<String>, limit: usize, json: bool) -> anyhow::Result<()> {
+    let agency = agency.map(|agency| format!("agencies/{}", output::id(&agency)));
+    let mut refused = Vec::new();
+    let (undelivered, next_page_token) = pages(limit, async |page_size, page_token| {
+        let request = ListUndeliveredRequest {
+            page_size,
+            page_token,
+            agency: agency.clone().unwrap_or_default(),
+        };
+        let page = CaseServiceClient::new(routing.channel.clone())
+            .list_undelivered(request)
+            .await
+            .map_err(Failed::call(&routing.address))?
+            .into_inner();
+        refused.extend(page.refused);
+        Ok((page.undelivered, page.next_page_token))
+    })
+    .await?;
+    let all = ListUndeliveredResponse {
+        undelivered,
+        next_page_token,
+        refused,
+    };
+    if json {
+        return output::json(&all);
+    }
+    output::case::undelivered(&all)
 }
 
 async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json: bool) -> anyhow::Result<()> {

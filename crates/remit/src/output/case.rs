@@ -8,7 +8,7 @@ use api::{
     event::{Clock, PauseGround},
     routing::{
         Case, CaseStep, CaseTerms, CountWorklistsResponse, HandOverPreview, LeadOrigin, LeadOriginHow,
-        ListCasesResponse, WatchCasesResponse, Worklist, case_sight::Sight,
+        ListCasesResponse, ListUndeliveredResponse, WatchCasesResponse, Worklist, case_sight::Sight,
     },
 };
 use journal::{Clock as _, Kind, SystemClock};
@@ -398,6 +398,32 @@ pub fn worklists(answer: &CountWorklistsResponse) -> anyhow::Result<()> {
         let more = if count.more { "+" } else { "" };
         let number = format!("{}{more}", count.case_count);
         line(format_args!("{number:>7}  {}", worklist(count.worklist())))?;
+    }
+    Ok(())
+}
+
+/// Who has not got what, one a line.
+pub fn undelivered(answer: &ListUndeliveredResponse) -> anyhow::Result<()> {
+    for refused in &answer.refused {
+        let since = time(refused.refuse_time.as_ref());
+        let said = tell(
+            "{0}: {1} does not take it since {2}: {3}",
+            &[&refused.refused_case, &refused.consumer, &since, &refused.description],
+        );
+        line(said.style(bad()))?;
+    }
+    for of in &answer.undelivered {
+        let changed = time(of.change_time.as_ref());
+        line(tell(
+            "{0}  not read by {1}, changed {2}",
+            &[&of.unread_case, &id(&of.agency), &changed],
+        ))?;
+    }
+    if answer.refused.is_empty() && answer.undelivered.is_empty() {
+        line(tr("everybody has read everything"))?;
+    }
+    if !answer.next_page_token.is_empty() {
+        line(tr("more exist: raise --limit").style(dim()))?;
     }
     Ok(())
 }

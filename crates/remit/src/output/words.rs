@@ -337,6 +337,13 @@ const ZH: &[(&str, &str)] = &[
     ("A review is asked for, {0}", "{0}申请复核"),
     ("statements to answer", "待答复的陈述申辩"),
     ("notice to give", "待告知当事人"),
+    (
+        "{0}: {1} does not take it since {2}: {3}",
+        "{0}：{1} 自 {2} 起拒收：{3}",
+    ),
+    ("{0}  not read by {1}, changed {2}", "{0}  {1} 尚未查阅，变更于 {2}"),
+    ("more exist: raise --limit", "还有更多：请调大 --limit"),
+    ("everybody has read everything", "各单位均已查阅"),
     ("in the pool", "待认领"),
     ("assigned to officers", "已分派经办人"),
     ("assigned to", "经办人"),

@@ -16,7 +16,7 @@ use sql::{Db, Error, Insert, Kind, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Cursor, Read,
+    Cursor, Read, Undelivered,
     change::{OnLocked, audience, lock},
     rows::{self, CaseRow, stored_columns},
 };
@@ -81,6 +81,14 @@ pub(super) const PENDING_ALL: &str = "SELECT count(*) AS found FROM (SELECT 1 FR
 pub(super) const PENDING_OF: &str = "SELECT DISTINCT case_parties.case_id FROM case_exclusions \
      JOIN case_parties ON case_parties.case_id = case_exclusions.case_id AND case_parties.agency = $2 \
      WHERE directory < $1 OR directory > $1";
+
+/// What all agencies have not read.
+pub(super) const UNREAD_OF_ALL: &str = "SELECT agency, case_id, place FROM case_lists \
+     WHERE list = 'unread' AND (place, case_id, agency) > ($1, $2, $3) ORDER BY place, case_id, agency LIMIT $4";
+
+/// What one has not read.
+pub(super) const UNREAD_OF: &str = "SELECT agency, case_id, place FROM case_lists \
+     WHERE agency = $4 AND list = 'unread' AND (place, case_id) > ($1, $2) ORDER BY place, case_id LIMIT $3";
 
 /// Whether a list has a case of an agency.
 pub(super) const IS_LISTED: &str = "SELECT 1 FROM case_lists WHERE case_id = $1 AND agency = $2 AND list = $3";
@@ -301,6 +309,37 @@ pub(super) async fn pending(db: &Db, of: &AgencyId, directory: [u8; 32]) -> Resu
         .map(Some)
 }
 
+/// What agencies have not read, of all or of one.
+pub(super) async fn undelivered(
+    db: &Db,
+    of: Option<&AgencyId>,
+    after: Option<Undelivered>,
+    limit: u32,
+) -> Result<Vec<Undelivered>, Error> {
+    let (place, id, last) = after.map_or((i64::MIN, String::new(), String::new()), |after| {
+        (after.time.0, after.case.to_string(), after.agency.to_string())
+    });
+    let limit = Value::from(i64::from(limit));
+    let rows = match of {
+        Some(of) => {
+            let values = vec![place.into(), id.into(), limit, of.as_str().into()];
+            db.fetch(UNREAD_OF, values).await?
+        }
+        None => {
+            let values = vec![place.into(), id.into(), last.into(), limit];
+            db.fetch(UNREAD_OF_ALL, values).await?
+        }
+    };
+    let undelivered = |row: &Row| {
+        Ok(Undelivered {
+            time: Time(row.get("place")?),
+            case: rows::uuid(row, "case_id")?,
+            agency: rows::agency(&row.get::<String>("agency")?)?,
+        })
+    };
+    rows.iter().map(undelivered).collect()
+}
+
 /// Whether an agency has not read the last change of a case that it sees.
 pub(super) async fn is_unread(db: &Db, of: &AgencyId, case: Uuid) -> Result<bool, Error> {
     let values = vec![case.to_string().into(), of.as_str().into(), UNREAD.into()];
@@ -456,6 +495,16 @@ mod tests {
                 "a count of an officer's",
                 COUNT_OF,
                 of(&[int(5_000), int(10_001), "o-1".into()]),
+            ),
+            (
+                "what nobody has read",
+                UNREAD_OF_ALL,
+                vec![int(10_000), "1".into(), "".into(), int(101)],
+            ),
+            (
+                "what one has not read",
+                UNREAD_OF,
+                vec![int(10_000), "1".into(), int(101), "police-7".into()],
             ),
             ("the pending", PENDING_ALL, vec![digest.clone(), int(PENDING)]),
             (

@@ -14,7 +14,7 @@ use sql::{Db, Error, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Cursor, FeedItem, Listing, MissedAfter, MissedClock, Page, StoredCase, lists,
+    Cursor, FeedItem, Listing, MissedAfter, MissedClock, Page, RefusedDelivery, StoredCase, lists,
     rows::{self, CaseRow, PartyRow, StateRow, stored_columns},
 };
 use crate::case::{Case, Clock, Part, Party, Sight, Supporter};
@@ -228,6 +228,21 @@ pub(super) async fn by_ids(db: &Db, ids: Vec<String>) -> Result<Vec<StoredCase>,
     let rows = snapshot.fetch(statement, vec![ids.into()]).await?;
     let found = rows.iter().map(rows::stored).collect::<Result<Vec<_>, _>>()?;
     attach(&mut snapshot, found).await
+}
+
+pub(super) async fn refused(db: &Db, limit: u32) -> Result<Vec<RefusedDelivery>, Error> {
+    let statement = "SELECT consumer, record, since, reason FROM outbox_parked WHERE record LIKE 'cases/%' \
+                     ORDER BY since, record, consumer LIMIT $1";
+    let rows = db.fetch(statement, vec![i64::from(limit).into()]).await?;
+    let refused = |row: &Row| {
+        Ok(RefusedDelivery {
+            consumer: row.get("consumer")?,
+            case: row.get("record")?,
+            since: Time(row.get("since")?),
+            reason: row.get("reason")?,
+        })
+    };
+    rows.iter().map(refused).collect()
 }
 
 pub(super) async fn sees_content(db: &Db, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {

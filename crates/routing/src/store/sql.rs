@@ -16,8 +16,8 @@ use sql::{Db, Error};
 use uuid::Uuid;
 
 use super::{
-    Acted, Command, Cursor, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read, ReportNews, Store,
-    StoredCase, add_successors, exclusions, feeds, links, lists, notices, read,
+    Acted, Command, Cursor, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read, RefusedDelivery,
+    ReportNews, Store, StoredCase, Undelivered, add_successors, exclusions, feeds, links, lists, notices, read,
     versions::{self, Activated, Activation, Created, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
@@ -284,6 +284,19 @@ impl Store for SqlStore {
 
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error> {
         lists::is_unread(&self.db, agency, case).await
+    }
+
+    async fn undelivered(
+        &self,
+        of: Option<&AgencyId>,
+        after: Option<Undelivered>,
+        limit: u32,
+    ) -> Result<Vec<Undelivered>, Error> {
+        lists::undelivered(&self.db, of, after, limit).await
+    }
+
+    async fn refused(&self, limit: u32) -> Result<Vec<RefusedDelivery>, Error> {
+        read::refused(&self.db, limit).await
     }
 
     async fn read(&self, reads: &[Read]) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use routing::{
     feed::{Feed, Interrupted, OpenFeeds},
     store::{
         Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read,
-        ReportNews, SqlStore, Store, StoredCase, versions::Versions as _,
+        RefusedDelivery, ReportNews, SqlStore, Store, StoredCase, Undelivered, versions::Versions as _,
     },
     upkeep::Upkeep,
 };
@@ -195,6 +195,18 @@ impl Store for Faulty {
     }
     async fn count(&self, agency: &AgencyId, now: Time, most: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
         self.around("count", self.inner.count(agency, now, most)).await
+    }
+    async fn undelivered(
+        &self,
+        of: Option<&AgencyId>,
+        after: Option<Undelivered>,
+        limit: u32,
+    ) -> Result<Vec<Undelivered>, Error> {
+        self.around("undelivered", self.inner.undelivered(of, after, limit))
+            .await
+    }
+    async fn refused(&self, limit: u32) -> Result<Vec<RefusedDelivery>, Error> {
+        self.around("refused", self.inner.refused(limit)).await
     }
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error> {
         self.around("is_unread", self.inner.is_unread(agency, case)).await

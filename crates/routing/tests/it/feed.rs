@@ -12,8 +12,8 @@ use journal::{Arrival, Time, Writer};
 use routing::case::{Party, Worklist};
 use routing::feed::{Feed, OpenFeeds};
 use routing::store::{
-    Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read, ReportNews,
-    Store, StoredCase,
+    Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read,
+    RefusedDelivery, ReportNews, Store, StoredCase, Undelivered,
 };
 use routing::upkeep::Upkeep;
 use testkit::Backend;
@@ -200,6 +200,17 @@ impl Store for Counting {
     }
     async fn count(&self, _: &AgencyId, _: Time, _: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
         Ok(None)
+    }
+    async fn undelivered(
+        &self,
+        _: Option<&AgencyId>,
+        _: Option<Undelivered>,
+        _: u32,
+    ) -> Result<Vec<Undelivered>, Error> {
+        Ok(Vec::new())
+    }
+    async fn refused(&self, _: u32) -> Result<Vec<RefusedDelivery>, Error> {
+        Ok(Vec::new())
     }
     async fn is_unread(&self, _: &AgencyId, _: Uuid) -> Result<bool, Error> {
         Ok(false)

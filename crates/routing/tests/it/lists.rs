@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::event::CaseState;
-use api::routing::{CountWorklistsRequest, Facts, ListCasesRequest, Worklist as Wire};
+use api::routing::{CountWorklistsRequest, Facts, ListCasesRequest, ListUndeliveredRequest, Worklist as Wire};
 use routing::Routing;
 use routing::case::{
     Action, Answer, AnswerAssistance, ClaimLead, Decline, Party, Reason, RecordProgress, RequestAssistance, State,
@@ -25,6 +25,7 @@ testkit::on_each_backend!(
     lists_are_made_anew_by_other_rules,
     p7_counts_during_a_switch_are_exact_or_not_given,
     the_service_lists_and_counts_worklists,
+    p7_who_has_not_read_what_is_told_to_operators_and_to_each_agency_its_own,
 );
 
 /// All pages of a worklist, with pages of a size.
@@ -427,5 +428,115 @@ async fn the_service_lists_and_counts_worklists(backend: Backend) {
         "INVALID_INPUT",
     );
     assert!(status.message().contains("worklist"), "{status:?}");
+    running.finish().await;
+}
+
+async fn p7_who_has_not_read_what_is_told_to_operators_and_to_each_agency_its_own(backend: Backend) {
+    let running = Running::start(backend).await;
+    let mut cases = Vec::new();
+    for facts in [gambling(), official(), gambling()] {
+        cases.extend(running.fixture.open(&[facts]).await);
+        running.fixture.clock.advance(HOUR);
+    }
+    let ask = async |system: &str, agency: &str, page_size: i32| {
+        let (mut all, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = ListUndeliveredRequest {
+                page_size,
+                page_token,
+                agency: agency.to_owned(),
+            };
+            let page = running.caller(system).list_undelivered(request).await?.into_inner();
+            assert!(page.undelivered.len() <= page_size as usize);
+            all.extend(
+                page.undelivered
+                    .into_iter()
+                    .map(|of| (of.unread_case, of.agency, of.change_time)),
+            );
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok::<_, tonic::Status>(all);
+            }
+        }
+    };
+    let told = async |system: &str, agency: &str| {
+        let all = ask(system, agency, 100).await.unwrap();
+        for size in [1, 2, 3] {
+            assert_eq!(ask(system, agency, size).await.unwrap(), all, "{system} {size}");
+        }
+        let places = all.iter().map(|(case, agency, _)| {
+            let case = cases.iter().position(|of| *case == format!("cases/{of}")).unwrap();
+            (case, agency.trim_start_matches("agencies/").to_owned())
+        });
+        places.collect::<Vec<_>>()
+    };
+    let of = |pairs: &[(usize, &str)]| pairs.iter().map(|(at, of)| (*at, (*of).to_owned())).collect::<Vec<_>>();
+    let (lead, support, other) = ("police-450100", "police-440000", "inspection-130000");
+    let all = told("operator", "").await;
+    assert_eq!(all, of(&[(0, support), (0, lead), (1, other), (2, support), (2, lead)]));
+    assert_eq!(
+        told("operator", "agencies/police-450100").await,
+        of(&[(0, lead), (2, lead)])
+    );
+    // Each agency is told its own, and who has no part, nothing.
+    assert_eq!(told("nanning", "").await, of(&[(0, lead), (2, lead)]));
+    assert_eq!(told("inspection", "").await, of(&[(1, other)]));
+    for nothing in ["handan", "guangxi"] {
+        assert_eq!(told(nothing, "").await, of(&[]), "{nothing}");
+    }
+    // The time is that of the change.
+    let first = ask("nanning", "", 1).await.unwrap();
+    let changed = running.fixture.case(cases[0]).await.head.time;
+    assert_eq!(first[0].2, Some(changed.to_proto()));
+    // What is read is delivered.
+    running.get("nanning", &format!("cases/{}", cases[0])).await.unwrap();
+    assert_eq!(told("nanning", "").await, of(&[(2, lead)]));
+    assert_eq!(told("operator", "").await.len(), 4);
+    // What is hidden by the directory in force is told to nobody it is hidden from.
+    let named = ask("nanning", "agencies/police-440000", 10).await;
+    refused(named, Code::InvalidArgument, "INVALID_INPUT");
+    refused(
+        ask("operator", "police", 10).await,
+        Code::InvalidArgument,
+        "INVALID_INPUT",
+    );
+    for system in ["auditor", "platform", "intake"] {
+        refused(ask(system, "", 10).await, Code::PermissionDenied, "DENIED");
+    }
+    // A token is of its caller and its filter.
+    let page = async |system: &str, agency: &str, page_token: &str| {
+        let request = ListUndeliveredRequest {
+            page_size: 1,
+            page_token: page_token.to_owned(),
+            agency: agency.to_owned(),
+        };
+        running
+            .caller(system)
+            .list_undelivered(request)
+            .await
+            .map(|page| page.into_inner())
+    };
+    let token = page("operator", "", "").await.unwrap().next_page_token;
+    for (system, agency) in [("guangdong", ""), ("operator", "agencies/police-450100")] {
+        refused(
+            page(system, agency, &token).await,
+            Code::InvalidArgument,
+            "INVALID_INPUT",
+        );
+    }
+    // What another service refuses is told to operators, once.
+    running
+        .fixture
+        .execute("INSERT INTO outbox_parked (consumer, record, since, attempts, retry_time, reason) VALUES ('intake', 'cases/7', 1, 1, 9000000000000000, 'malformed'), ('audit', 'directory/versions', 1, 1, 9000000000000000, 'malformed')")
+        .await;
+    let first = page("operator", "", "").await.unwrap();
+    let shown: Vec<_> = first
+        .refused
+        .iter()
+        .map(|of| (of.consumer.as_str(), of.refused_case.as_str()))
+        .collect();
+    assert_eq!(shown, [("intake", "cases/7")]);
+    assert_eq!(page("operator", "", &first.next_page_token).await.unwrap().refused, []);
+    assert_eq!(page("guangdong", "", "").await.unwrap().refused, []);
     running.finish().await;
 }

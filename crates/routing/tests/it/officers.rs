@@ -105,6 +105,9 @@ async fn p7_an_assignment_is_seen_by_its_agency_alone(backend: Backend) {
     };
     let fed = feeds().await;
     done(fixture, assign(case, "police-450100", to("o-2"))).await;
+    for at in ["police-450100", "police-440000"] {
+        assert!(!fixture.store.is_unread(&agency(at), case).await.unwrap(), "{at}");
+    }
     // The agency sees it by every door.
     let own = shown("nanning").await;
     let assigned = own.assignment.clone().unwrap();
@@ -124,9 +127,6 @@ async fn p7_an_assignment_is_seen_by_its_agency_alone(backend: Backend) {
         before.0,
         "not even its etag"
     );
-    for at in ["police-450100", "police-440000"] {
-        assert!(!fixture.store.is_unread(&agency(at), case).await.unwrap(), "{at}");
-    }
     assert_eq!(fixture.kinds(case).await, ["case.opened"]);
     // An agency that has not read the case has still not read it since the same change.
     let other = fixture.open(&[gambling()]).await[0];
