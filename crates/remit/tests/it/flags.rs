@@ -69,6 +69,10 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
     ),
     ("its requests have ids of their own", &["case queue", "demo"]),
     (
+        "each report has an external id, for ever: submitted twice it is one",
+        &["report import"],
+    ),
+    (
         "changes files and databases of this machine",
         &[
             "completions",
