@@ -451,7 +451,6 @@ const ZH: &[(&str, &str)] = &[
     ("handed up", "已上报"),
     ("handed down", "已交办"),
     ("filed under another category", "已更改类别"),
-    ("handed over as a suspected crime", "已移送涉嫌犯罪案件"),
     ("hand the suspected crime over", "移送涉嫌犯罪案件"),
     ("answer to the suspected crime", "答复移送的涉嫌犯罪案件"),
     (
