@@ -19,8 +19,11 @@ pub enum Part {
     Informed,
     /// An agency that was asked to assist and has not answered. It is also supporting.
     Assisting,
-    /// The body that a suspected crime was handed to, which has not answered. It is also supporting.
+    /// The body that a suspected crime was handed to, which has not refused it. It is also supporting.
     Receiving,
+    /// A superior of the agency that decided, which has to hand the crime over because that did not. It
+    /// is also supporting.
+    Referring,
     /// The agency that transferred it to a lead that has not taken it over yet.
     Giving,
     /// The superior that must designate a lead.
@@ -59,12 +62,13 @@ impl Sight {
 
 impl Part {
     /// All parts.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Lead,
         Self::Supporting,
         Self::Informed,
         Self::Assisting,
         Self::Receiving,
+        Self::Referring,
         Self::Giving,
         Self::Designating,
         Self::Deciding,
@@ -95,6 +99,7 @@ impl Part {
             Self::Informed => "informed",
             Self::Assisting => "agency asked to assist",
             Self::Receiving => "body that a crime was handed to",
+            Self::Referring => "superior that must hand a crime over",
             Self::Giving => "giving",
             Self::Designating => "designating",
             Self::Deciding => "deciding",
@@ -137,9 +142,10 @@ impl Part {
     pub const fn sees(self) -> &'static [Sight] {
         match self {
             Self::Lead | Self::Deciding => &Sight::ALL,
-            Self::Giving => &[Sight::Case, Sight::Content, Sight::Notes],
-            Self::Designating | Self::Supervising => &[Sight::Case, Sight::Exclusions, Sight::Notes],
-            Self::Informed | Self::Receiving => &[Sight::Case, Sight::Content],
+            // What is handed to it stands in the notes, and why in the reasons.
+            Self::Giving | Self::Receiving => &[Sight::Case, Sight::Content, Sight::Notes],
+            Self::Designating | Self::Supervising | Self::Referring => &[Sight::Case, Sight::Exclusions, Sight::Notes],
+            Self::Informed => &[Sight::Case, Sight::Content],
             Self::Supporting | Self::Assisting | Self::Operator => &[Sight::Case],
             Self::SuperiorOfLead | Self::Subject | Self::Remit => &[],
         }
@@ -202,7 +208,10 @@ pub(super) fn parts(case: &Case, party: &Party, directory: &Directory) -> Vec<Pa
         case.clocks.iter().any(owed)
     };
     parts.extend(owes(ClockKind::Assist).then_some(Part::Assisting));
-    parts.extend(owes(ClockKind::Receive).then_some(Part::Receiving));
+    let has_taken = case.taker() == Some(agency) && case.is_supported_by(agency);
+    parts.extend((owes(ClockKind::Receive) || has_taken).then_some(Part::Receiving));
+    let refers = owes(ClockKind::Refer) && case.owner() != Some(agency);
+    parts.extend(refers.then_some(Part::Referring));
     if let Standing::Open(stage, duty) = &case.standing
         && *stage != Stage::AwaitingDesignation
         && duty.owner != *agency

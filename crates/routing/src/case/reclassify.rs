@@ -83,7 +83,11 @@ impl Reclassify {
     pub(super) const RULE: &Rule = &Rule {
         name: "reclassify",
         doing: "file it under another category",
-        may: &[(Part::Lead, LED), (Part::Designating, &[State::AWAITING_DESIGNATION])],
+        may: &[
+            (Part::Lead, LED),
+            (Part::Designating, &[State::AWAITING_DESIGNATION]),
+            (Part::Supervising, LED),
+        ],
         // When another agency leads then.
         clocks: &[
             (FROM, ClockKind::Acknowledge, Effect::Start),
@@ -129,6 +133,13 @@ impl Reclassify {
         if duty.clock.ledger.paused.is_some() {
             return barred(case, "its time is paused: resume it first");
         }
+        let is_lead = before.by == Some(&duty.owner);
+        if is_lead && case.supervisor.is_some() && *stage != Stage::AwaitingDesignation {
+            return barred(
+                case,
+                "a superior supervises it: that one can file it under another category",
+            );
+        }
         if duty.clock.is_term {
             return barred(case, "a superior set the term for its result: decide it, or hand it up");
         }
@@ -150,7 +161,7 @@ impl Reclassify {
             false => {
                 let is_given =
                     course.given == Some(Given::BySuperior) || rules.is_one_of(&duty.owner, &course.designated);
-                if is_given && *stage != Stage::AwaitingDesignation {
+                if is_lead && is_given && *stage != Stage::AwaitingDesignation {
                     let description = "a superior gave it to you, and another agency would lead it: hand it up, and the \
                                        superior can file it";
                     return barred(case, description);
@@ -169,7 +180,10 @@ impl Reclassify {
                 course.result_used = of_budget(course.result_used, matter, &refiled);
                 // It answers for the case until the receiver takes it over.
                 let gives = stage_then == Stage::Assigned && *stage != Stage::AwaitingDesignation;
-                transition.case.giver = gives.then(|| duty.owner.clone());
+                if gives {
+                    course.given = Some(Given::ByPeer(duty.owner.clone()));
+                    transition.case.giver = Some(duty.owner.clone());
+                }
                 transition
             }
         };
@@ -212,6 +226,8 @@ impl Rules<'_> {
         let mut clock = self.clock(&duty.owner, clock_rule(kind, &terms.clocks), case.generation + 1);
         if kind == ClockKind::Result {
             clock.ledger.used = of_budget(duty.clock.used(self.now, worktime), matter, refiled);
+            // What was paused stays paused: it counts against the bounds of pauses.
+            clock.ledger.pauses.clone_from(&duty.clock.ledger.pauses);
             clock = clock.settled(worktime);
         }
         let is_sooner = |running: &Clock| kind == ClockKind::Acknowledge && running.due <= clock.due;
@@ -235,7 +251,8 @@ fn of_budget(used: i64, before: &Matter, after: &Matter) -> i64 {
 }
 
 impl Case {
-    /// Those support it whom the new route names, and those that were asked to assist.
+    /// Those support it whom the new route names, those that were asked to assist, and who has taken its
+    /// crime.
     fn support(&mut self, filing: &Filing) {
         let owner = self.owner().cloned();
         let named: Vec<&AgencyId> = filing
@@ -245,8 +262,11 @@ impl Case {
             .map(|(agency, _)| agency)
             .filter(|agency| owner.as_ref() != Some(agency))
             .collect();
-        self.supporting
-            .retain(|supporter| supporter.by_request || named.contains(&&supporter.agency));
+        let taker = self.taker().cloned();
+        self.supporting.retain(|supporter| {
+            let agency = &supporter.agency;
+            supporter.by_request || named.contains(&agency) || Some(agency) == taker.as_ref()
+        });
         for agency in named {
             match self.supporting.iter_mut().find(|supporter| supporter.agency == *agency) {
                 Some(supporter) => supporter.by_request = false,

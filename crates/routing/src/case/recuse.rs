@@ -2,7 +2,8 @@
 //! any more.
 
 use super::{
-    Before, Case, Effect, Event, Matter, Origin, Part, Refusal, Rule, Rules, Stage, State, Transition, hand_on::barred,
+    Before, Case, Clock, Effect, Event, Matter, Origin, Part, Refusal, Rule, Rules, Stage, State, Transition,
+    hand_on::barred,
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
@@ -28,6 +29,7 @@ impl Recuse {
             (Part::Giving, &[State::ASSIGNED]),
             (Part::Supervising, LED),
             (Part::Supporting, OWNED),
+            (Part::Receiving, &[State::RESOLVED]),
         ],
         // When the owner steps aside. With another party, only what runs against it ends.
         clocks: &[
@@ -59,6 +61,11 @@ impl Recuse {
                 case: case.clone(),
             },
         };
+        // What was handed to it goes to its superior, or is handed over anew.
+        let receives = |clock: &&Clock| clock.kind() == ClockKind::Receive && is_out(&clock.owner);
+        if let Some(request) = transition.case.clocks.iter().find(receives).cloned() {
+            transition = rules.referral_passed_on(&transition.case, &excluding, &request, transition.event);
+        }
         let after = &mut transition.case;
         let owner = after.owner().cloned();
         after.supporting.retain(|supporter| !is_out(&supporter.agency));

@@ -2,7 +2,7 @@
 //! `AnswerReferral`: that body takes it, or refuses it with reasons, and the case is open again.
 //!
 //! An agency that takes crimes itself hands nothing over. Neither clock lets go: a case in which one
-//! runs does not close.
+//! runs does not close. An agency that does not hand it over has to let its superior do it.
 
 use api::event::ReferralAnswer;
 use decision::{
@@ -31,6 +31,13 @@ pub const RECEIVE: ClockRule = ClockRule {
     kind: ClockKind::Receive,
     value: 3,
     unit: Unit::CalendarDays,
+};
+
+/// Time of the last superior, each time that it is late. Ours: nobody is above it.
+const REPEATED: ClockRule = ClockRule {
+    value: 7,
+    unit: Unit::CalendarDays,
+    ..REFER
 };
 
 /// Functions of the bodies that take crimes: the police, and for those in office the inspection
@@ -82,7 +89,7 @@ impl ReferCrime {
     pub(super) const RULE: &Rule = &Rule {
         name: "refer",
         doing: "hand a suspected crime over",
-        may: &[(Part::Lead, FROM)],
+        may: &[(Part::Lead, FROM), (Part::Referring, FROM)],
         clocks: &[
             (FROM, ClockKind::Refer, Effect::Stop),
             (FROM, ClockKind::Receive, Effect::Start),
@@ -102,11 +109,11 @@ impl ReferCrime {
             let to = referral.to.resource_name();
             return barred(case, format_args!("it is handed over already, to {to}"));
         }
+        if rules.takes_crimes(&decided.holder) {
+            return barred(case, "its agency takes crimes itself: it hands none over");
+        }
         let to = &self.to;
         rules.may_see("agency", to, matter)?;
-        if case.owner() == Some(to) {
-            return unfit("agency", "leads the case itself; name another agency");
-        }
         if !rules.takes_crimes(to) {
             let functions = TAKES_CRIMES.join("` or `");
             return unfit(
@@ -115,7 +122,7 @@ impl ReferCrime {
             );
         }
         let mut after = case.clone();
-        after.clocks.retain(|clock| clock.kind() != ClockKind::Refer);
+        after.end_late(ClockKind::Refer);
         after.course.referral = Some(Referral {
             to: to.clone(),
             time: rules.now,
@@ -157,6 +164,9 @@ impl AnswerReferral {
         else {
             return Err(Refusal::Unseen);
         };
+        if referral.taken.is_some() {
+            return barred(case, "your agency has taken it already");
+        }
         let event = Event::ReferralAnswered {
             by: by.clone(),
             answer: match self.taken {
@@ -208,7 +218,8 @@ impl Rules<'_> {
     /// Starts the time to hand a crime over, if it was decided that it is one, and its agency takes
     /// none itself.
     pub(super) fn start_referral(&self, case: &mut Case, decided: &Disposition) {
-        if decided.what.kind() != DispositionKind::SuspectedCrime || self.takes_crimes(&decided.holder) {
+        let is_crime = decided.what.kind() == DispositionKind::SuspectedCrime;
+        if !is_crime || self.takes_crimes(&decided.holder) || case.course.referral.is_some() {
             return;
         }
         case.generation += 1;
@@ -231,22 +242,55 @@ impl Rules<'_> {
         }
     }
 
-    /// A crime was not handed over, or its referral not answered, in time: the time of the same agency
-    /// begins anew, or the superior of the body has to answer.
+    /// A crime was not handed over, or its referral not answered, in time: a superior has to, and who
+    /// was late has no part by that any more. Without a superior, its time begins anew.
     pub(super) fn referral_late(&self, case: &Case, matter: &Matter, late: &Clock, event: Event) -> Transition {
         let mut after = case.clone();
-        after.clocks.retain(|clock| clock != late);
+        after.end_late(late.kind());
         match late.kind() {
             ClockKind::Receive => {
                 let superior = self.receiver_above(case, matter, &late.owner);
                 self.ask_to_receive(&mut after, superior.unwrap_or(&late.owner));
             }
             _ => {
+                let superior = self.above_in(&late.owner, case, matter);
+                let (owes, rule) = superior.map_or((&late.owner, REPEATED), |superior| (superior, REFER));
                 after.generation += 1;
-                after.clocks.push(self.clock(&late.owner, late.rule, after.generation));
+                after.clocks.push(self.clock(owes, rule, after.generation));
+                if case.owner() != Some(owes) && !after.is_supported_by(owes) {
+                    after.supporting.push(Supporter::asked(owes.clone()));
+                }
             }
         }
         Transition { event, case: after }
+    }
+
+    /// Who continues the places in a referral, after agencies ended.
+    pub(super) fn referral_succeeded(&self, case: &mut Case, matter: &Matter) {
+        let owner = case.owner().cloned();
+        if owner.as_ref().is_some_and(|owner| self.takes_crimes(owner)) {
+            case.clocks.retain(|clock| clock.kind() != ClockKind::Refer);
+        }
+        let Some(referral) = &mut case.course.referral else {
+            return;
+        };
+        if referral.taken.is_some() {
+            if let Some(heir) = self.stands_in(&referral.to, matter) {
+                referral.to = heir.clone();
+            }
+            return;
+        }
+        let receives = |clock: &&Clock| clock.kind() == ClockKind::Receive;
+        match case.clocks.iter().find(receives) {
+            Some(clock) => referral.to = clock.owner.clone(),
+            // The body has become the agency that decided.
+            None => {
+                case.drop_referral();
+                if let Some(decided) = case.disposition.clone() {
+                    self.start_referral(case, &decided);
+                }
+            }
+        }
     }
 
     /// Nobody continues the body that a crime was handed to: its superior has to answer, or else the
@@ -255,7 +299,7 @@ impl Rules<'_> {
         let mut after = case.clone();
         match self.receiver_above(case, matter, &request.owner) {
             Some(superior) => {
-                after.clocks.retain(|clock| clock != request);
+                after.end_late(request.kind());
                 self.ask_to_receive(&mut after, superior);
             }
             None => {
@@ -282,14 +326,36 @@ impl Case {
         self.clocks.iter().any(|clock| kinds.contains(&clock.kind()))
     }
 
-    /// Ends a referral: what was decided is decided no longer.
-    pub(super) fn drop_referral(&mut self) {
-        self.clocks
-            .retain(|clock| !matches!(clock.kind(), ClockKind::Refer | ClockKind::Receive));
-        if self.course.referral.take().is_some() {
-            // Of a decided case, nobody else supports by request.
-            self.supporting.retain(|supporter| !supporter.by_request);
-            self.drop_sharing();
+    /// The body that has taken its crime.
+    pub(super) fn taker(&self) -> Option<&AgencyId> {
+        let referral = self.course.referral.as_ref();
+        let taken = referral.filter(|referral| referral.taken.is_some());
+        taken.map(|referral| &referral.to)
+    }
+
+    /// Ends a clock of a referral, and the part that its owner has by that alone.
+    fn end_late(&mut self, kind: ClockKind) {
+        let Some(at) = self.clocks.iter().position(|clock| clock.kind() == kind) else {
+            return;
+        };
+        let owner = self.clocks.remove(at).owner;
+        let owes_more = self.clocks.iter().any(|clock| clock.owner == owner);
+        self.supporting
+            .retain(|supporter| supporter.agency != owner || !supporter.by_request || owes_more);
+        if kind == ClockKind::Receive {
+            let supporters = self.supporting.iter_mut();
+            supporters
+                .filter(|supporter| supporter.agency == owner)
+                .for_each(|supporter| supporter.informed = false);
         }
+    }
+
+    /// Ends a referral that was not taken: what was decided is decided no longer. One that was taken
+    /// stays.
+    pub(super) fn drop_referral(&mut self) {
+        self.end_late(ClockKind::Refer);
+        self.end_late(ClockKind::Receive);
+        let referral = &mut self.course.referral;
+        referral.take_if(|referral| referral.taken.is_none());
     }
 }

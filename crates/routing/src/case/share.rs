@@ -51,10 +51,12 @@ impl ShareNarrative {
 }
 
 impl Case {
-    /// Ends what the lead shared.
+    /// Ends what the lead shared. Whoever has taken its crime goes on reading.
     pub(super) fn drop_sharing(&mut self) {
-        self.supporting
-            .iter_mut()
+        let taker = self.taker().cloned();
+        let supporters = self.supporting.iter_mut();
+        supporters
+            .filter(|supporter| Some(&supporter.agency) != taker.as_ref())
             .for_each(|supporter| supporter.informed = false);
     }
 }

@@ -1,8 +1,8 @@
 //! Succession: the successor of an agency that ended takes its places in a case.
 
 use super::{
-    Case, Clock, DESIGNATE, Disposition, Duty, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State,
-    Supporter, Transition,
+    Assignment, Case, Clock, DESIGNATE, Disposition, Duty, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing,
+    State, Supporter, Transition,
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
@@ -152,7 +152,10 @@ impl Rules<'_> {
             };
             match supporting.iter_mut().find(|other| other.agency == *heir) {
                 // It supports without a request if either did.
-                Some(other) => other.by_request &= supporter.by_request,
+                Some(other) => {
+                    other.by_request &= supporter.by_request;
+                    other.informed |= supporter.informed;
+                }
                 None => supporting.push(Supporter {
                     agency: heir.clone(),
                     ..*supporter
@@ -161,14 +164,13 @@ impl Rules<'_> {
         }
         let mut clocks: Vec<Clock> = Vec::with_capacity(case.clocks.len());
         for clock in &case.clocks {
-            let heir = match clock.kind() {
-                // Whoever answers for the decision hands its crime over.
-                ClockKind::Refer => Some(&duty.owner),
-                _ => self.stands_in(&clock.owner, matter),
-            };
+            let heir = self.stands_in(&clock.owner, matter);
+            // Whoever answers for the decision hands its crime over, if nobody else has to.
+            let heir = heir.or_else(|| (clock.kind() == ClockKind::Refer).then_some(&duty.owner));
             let supports = |heir: &&AgencyId| supporting.iter().any(|supporter| supporter.agency == **heir);
             let keeps = |heir: &&AgencyId| match clock.kind() {
-                ClockKind::Claim | ClockKind::Refer => **heir == duty.owner,
+                ClockKind::Claim => **heir == duty.owner,
+                ClockKind::Refer => **heir == duty.owner || supports(heir),
                 _ => supports(heir),
             };
             let Some(heir) = heir.filter(keeps) else { continue };
@@ -184,6 +186,19 @@ impl Rules<'_> {
                 clocks.push(clock);
             }
         }
+        // An agency's officers go on at whoever continues it.
+        let mut assigned: Vec<Assignment> = Vec::with_capacity(course.assignments.len());
+        for assignment in course.assignments {
+            if let Some(heir) = self.stands_in(&assignment.agency, matter)
+                && assigned.iter().all(|other| other.agency != *heir)
+            {
+                assigned.push(Assignment {
+                    agency: heir.clone(),
+                    ..assignment
+                });
+            }
+        }
+        course.assignments = assigned;
         let claimant = course.claimant.take();
         let claimant = claimant.and_then(|claimant| self.stands_in(&claimant, matter));
         course.claimant = claimant
@@ -211,6 +226,7 @@ impl Rules<'_> {
         if after.course.claimant.is_none() {
             after.drop_claim();
         }
+        self.referral_succeeded(&mut after, matter);
         let succeeded = Transition {
             event: Event::Succeeded,
             case: after,

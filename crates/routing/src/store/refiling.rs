@@ -34,9 +34,16 @@ impl SqlStore {
         let Action::Reclassify(Reclassify { category, .. }) = &command.action else {
             return Ok(None);
         };
-        let statement = "SELECT facts FROM cases WHERE id = $1";
-        let row = tx.fetch_optional(statement, vec![command.case.into()]).await?;
-        let row = row.ok_or_else(|| rows::damaged("case", "it has no row in `cases`"))?;
+        // As it was reported: a category before may have had no use for a detail that this one has.
+        let first = "SELECT facts FROM case_former_routes WHERE case_id = $1 AND number = 1";
+        let row = match tx.fetch_optional(first, vec![command.case.into()]).await? {
+            Some(row) => row,
+            None => {
+                let row = tx.fetch_optional("SELECT facts FROM cases WHERE id = $1", vec![command.case.into()]);
+                row.await?
+                    .ok_or_else(|| rows::damaged("case", "it has no row in `cases`"))?
+            }
+        };
         let facts = simulations::facts(&row.get::<Vec<u8>>("facts")?)?;
         let (refiled, route) = match facts.map(|facts| self.taxonomy.refile(&facts, category)) {
             None => (Refiled::Erased, None),
@@ -98,10 +105,12 @@ impl Refiling {
             ..opened
         };
         let explanation = &route.decision.explanation;
+        // What was urgent once is not withdrawn without its agency, whatever it is filed under.
+        stored.urgent |= route.facts.urgent;
         let values = vec![
             id(),
             matter.category.as_str().into(),
-            route.facts.urgent.into(),
+            stored.urgent.into(),
             route.facts.encode_to_vec().into(),
             explanation.encode_to_vec().into(),
             refiled.encode_to_vec().into(),
@@ -116,16 +125,16 @@ impl Refiling {
             vec![id(), change.head.sequence.cast_signed().into(), salt, detail],
         )
         .await?;
-        let unlinked = "UPDATE case_links SET end_time = $2, follow_time = NULL \
-                        WHERE (case_id = $1 OR other = $1) AND kind = 'joined' AND end_time IS NULL";
-        tx.execute(unlinked, vec![id(), change.head.time.0.into()]).await?;
+        // The heads first: a case that is being linked to this one has locked them.
         let heads = "DELETE FROM subject_heads WHERE case_id = $1 \
                      AND subject IN (SELECT subject FROM case_subjects WHERE case_id = $1)";
         tx.execute(heads, vec![id()]).await?;
         tx.execute("DELETE FROM case_subjects WHERE case_id = $1", vec![id()])
             .await?;
+        let unlinked = "UPDATE case_links SET end_time = $2, follow_time = NULL \
+                        WHERE (case_id = $1 OR other = $1) AND kind = 'joined' AND end_time IS NULL";
+        tx.execute(unlinked, vec![id(), change.head.time.0.into()]).await?;
         stored.category.clone_from(&matter.category);
-        stored.urgent = route.facts.urgent;
         stored.opening = Some(Opening {
             explanation: explanation.clone(),
             matter: matter.clone(),

@@ -92,7 +92,12 @@ fn steps(history: &[CaseStep], number: u64) -> Vec<NoticeStep> {
                 },
             });
         }
-        if is(RoutingKind::ReviewRequested) || is(RoutingKind::CaseReopened) {
+        let reopens = [
+            RoutingKind::ReviewRequested,
+            RoutingKind::CaseReopened,
+            RoutingKind::CrimeRefused,
+        ];
+        if reopens.into_iter().any(is) {
             is_decided = false;
         }
     }
@@ -153,5 +158,34 @@ pub fn refused(standing: NoticeStanding) -> &'static str {
         }
         NoticeStanding::Final => "the time for a review has ended; the notice says what the law gives",
         NoticeStanding::Ended => "the case has ended; ask the agency that gave the notice",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_while_it_is_open_again_is_of_no_decision() {
+        let step = |kind: RoutingKind, notice_number: i64| CaseStep {
+            kind: kind.name().to_owned(),
+            notice_number,
+            disposition: Some(api::event::Disposition::default()),
+            ..CaseStep::default()
+        };
+        for reopens in [
+            RoutingKind::ReviewRequested,
+            RoutingKind::CaseReopened,
+            RoutingKind::CrimeRefused,
+        ] {
+            let history = [
+                step(RoutingKind::CaseResolved, 0),
+                step(RoutingKind::SubjectNotified, 1),
+                step(reopens, 0),
+                step(RoutingKind::SubjectNotified, 1),
+            ];
+            let told: Vec<bool> = steps(&history, 1).iter().map(|step| step.of_decision).collect();
+            assert_eq!(told, [true, false], "{reopens:?}");
+        }
     }
 }

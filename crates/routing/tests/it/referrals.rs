@@ -82,6 +82,12 @@ async fn p4_p7_a_crime_is_handed_over_read_and_taken(backend: Backend) {
     fixture.assert_promises().await;
     assert_eq!(listed(&fixture, &[LEAD, BODY]).await, [BODY]);
     assert!(reads(BODY).await && reads(LEAD).await);
+    // With the letter.
+    let viewer = agency_viewer(BODY);
+    let stored = fixture.store.case(case, &viewer).await.unwrap().unwrap();
+    let shown = routing::view::case(&stored, &viewer, &fixture.current.get().directory);
+    let letter = shown.history.last().unwrap().note.clone().unwrap();
+    assert_eq!(letter.text, "File 12.");
     let logged = fixture.last_detail(case).await;
     assert_eq!(logged.receiving_agency, format!("agencies/{BODY}"));
     // Nobody else takes it, and it is taken once.
@@ -113,12 +119,35 @@ async fn p5_a_late_referral_goes_on_by_itself(backend: Backend) {
     ticker.step().await.unwrap();
     fixture.assert_promises().await;
     assert_eq!(fixture.kinds(case).await.last().unwrap(), "case.clock-missed");
-    assert_eq!(listed(&fixture, &[LEAD]).await, [LEAD], "owed still");
+    // By the superior of the lead; the lead may still do it.
+    let superior = "market-regulator-CN";
+    assert_eq!(listed(&fixture, &[LEAD, superior]).await, [superior], "owed still");
+    assert!(
+        fixture
+            .store
+            .case(case, &agency_viewer(superior))
+            .await
+            .unwrap()
+            .is_some()
+    );
     fixture.done(refer(case)).await;
+    assert!(
+        fixture
+            .store
+            .case(case, &agency_viewer(superior))
+            .await
+            .unwrap()
+            .is_none()
+    );
     fixture.clock.advance(9 * DAY);
     ticker.step().await.unwrap();
     fixture.assert_promises().await;
     assert_eq!(listed(&fixture, &[BODY, "police-450000"]).await, ["police-450000"]);
+    let report = fixture.case(case).await.reports[0];
+    assert!(
+        !fixture.store.sees_content(&agency(BODY), report).await.unwrap(),
+        "it let its time pass"
+    );
     fixture.done(answer(case, "police-450000", true)).await;
     assert_eq!(
         fixture.case(case).await.case.course.referral.unwrap().to,

@@ -35,8 +35,9 @@ fn refile(case: Uuid, by: &str, category: &str) -> Command {
 /// A report about a seller in Nanning, filed under the wrong category.
 fn misfiled() -> Facts {
     let mut facts = gambling();
-    // A detail that no other category has.
+    // Of these details, each is for another category.
     facts.details.insert("deposit.channel".to_owned(), "card".to_owned());
+    facts.details.insert("substance".to_owned(), "opioid".to_owned());
     facts
 }
 
@@ -139,6 +140,17 @@ async fn p3_each_route_of_a_case_can_be_decided_again(backend: Backend) {
         assert_eq!(result, api::routing::ReplayResult::Agrees, "{category}: {checks:#?}");
     }
     assert!(fixture.store.routed(case, Some(3)).await.unwrap().is_none());
+    // A detail that the categories between did not have is there again.
+    fixture
+        .done(refile(
+            case,
+            &standing(&fixture.case(case).await).1.unwrap().to_owned(),
+            "drugs",
+        ))
+        .await;
+    let routed = fixture.store.routed(case, None).await.unwrap().unwrap();
+    let details: Vec<_> = routed.facts.unwrap().details.into_keys().collect();
+    assert_eq!(details, ["substance"]);
     // A simulation decides what is in force.
     let simulated = fixture.store.case_facts(None, 10).await.unwrap();
     assert_eq!(

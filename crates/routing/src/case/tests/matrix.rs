@@ -37,7 +37,7 @@ fn actions() -> Vec<Action> {
                 category: "consumer-harm".to_owned(),
                 decision: Decision {
                     outcome: Destination::Lead {
-                        agency: id("police-450200"),
+                        agency: id("police-440300"),
                         factor: None,
                     },
                     supporting: Vec::new(),
@@ -145,6 +145,8 @@ fn caller(part: Part, state: State) -> Option<Party> {
         (Part::Supervising, State::ASSIGNED | State::IN_PROGRESS | State::IN_REVIEW) => "police-450000",
         (Part::Supervising, _) => return None,
         (Part::SuperiorOfLead, _) => "police-CN",
+        (Part::Referring, State::RESOLVED) => "police-370100",
+        (Part::Referring, _) => return None,
         (Part::Receiving, State::RESOLVED) => "police-450200",
         (Part::Receiving, _) => return None,
         (Part::Giving, State::ASSIGNED) => "police-370100",
@@ -159,6 +161,7 @@ fn caller(part: Part, state: State) -> Option<Party> {
 fn parts_of(part: Part) -> &'static [Part] {
     match part {
         Part::Assisting => &[Part::Assisting, Part::Supporting],
+        Part::Referring => &[Part::Referring, Part::Supporting],
         Part::Receiving => &[Part::Receiving, Part::Informed, Part::Supporting],
         Part::Lead => &[Part::Lead],
         Part::Supporting => &[Part::Supporting],
@@ -241,9 +244,19 @@ fn ready_for(part: Part, state: State, action: &Action) -> Case {
         });
     }
     if let Some(disposition) = &mut case.disposition
+        && state == State::RESOLVED
         && (part == Part::Receiving || matches!(action, Action::ReferCrime(_)))
     {
         disposition.what.kind = DispositionKind::SuspectedCrime.into();
+        if matches!(action, Action::ReferCrime(_)) {
+            disposition.holder = id("market-regulator-450000");
+        }
+    }
+    if part == Part::Referring {
+        case.generation += 1;
+        case.clocks
+            .push(rules(0).clock(&id("police-370100"), REFER, case.generation));
+        case.supporting.push(Supporter::asked(id("police-370100")));
     }
     if part == Part::Receiving {
         case.generation += 1;
@@ -335,6 +348,9 @@ const ALLOWED: &[(&str, Part, &[State])] = &[
     ("propose", Part::Lead, &[State::IN_PROGRESS]),
     ("review", Part::Lead, &[State::IN_REVIEW]),
     ("refer", Part::Lead, &[State::RESOLVED]),
+    ("refer", Part::Referring, &[State::RESOLVED]),
+    ("recuse", Part::Receiving, &[State::RESOLVED]),
+    ("reclassify", Part::Supervising, &[State::ASSIGNED, State::IN_PROGRESS]),
     ("answer-referral", Part::Receiving, &[State::RESOLVED]),
     ("request-review", Part::Lead, &[State::RESOLVED]),
     ("request-review", Part::Subject, &[State::RESOLVED]),
@@ -436,8 +452,8 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     }
     assert_eq!(
         cells,
-        30 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 1 + 3 + 4 + 7 + 7),
-        "lead, designating, supporting, informed, asked, receiving, giving, deciding, supervising, superior, affected side, operator"
+        30 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 1 + 1 + 3 + 4 + 7 + 7),
+        "lead, designating, supporting, informed, asked, receiving, referring, giving, deciding, supervising, superior, affected side, operator"
     );
 }
 
@@ -500,11 +516,11 @@ fn p5_every_transition_does_to_the_clocks_what_its_row_says() {
                 let action = fitting(part, state, &action);
                 let caller = caller(part, state).unwrap();
                 // The unit under the owner that was asked to assist steps aside with it.
-                if action == Action::Recuse(Recuse) && part != Part::Supporting {
+                if action == Action::Recuse(Recuse) && ![Part::Supporting, Part::Receiving].contains(&part) {
                     case.clocks.clear();
                 }
                 let done = rules(1).act(&case, &matter(&[]), &caller, &action).unwrap();
-                match part == Part::Supporting || part == Part::Giving {
+                match [Part::Supporting, Part::Giving, Part::Receiving].contains(&part) {
                     // Who steps aside and does not own the case changes no clock of the owner.
                     true if action == Action::Recuse(Recuse) => assert_eq!(done.case.duty(), case.duty()),
                     _ if action == Action::Supervise(Supervise { term: None }) => {

@@ -126,11 +126,21 @@ fn p5_what_is_late_is_owed_still() {
         late.clock_missed(case, &regulated(), clock.kind(), clock.generation)
             .unwrap()
     };
-    // By the same agency, in a generation of its own.
+    // By the superior, which sees the case for that, and hands it over; at the top again and again.
     let case = decided_crime();
     let again = miss(&case, 25).case;
-    assert_eq!(clocks(&again), [(ClockKind::Refer, "market-regulator-450000", 49)]);
+    assert_eq!(clocks(&again), [(ClockKind::Refer, "market-regulator-CN", 49)]);
     assert!(again.clocks[0].generation > case.clocks[0].generation);
+    assert_eq!(part(&again, "market-regulator-CN"), Some(Part::Supporting));
+    let top = miss(&again, 50).case;
+    let (_, owner, due) = clocks(&top)[0];
+    assert_ne!(owner, "market-regulator-450000");
+    assert!(due > 50);
+    for by in ["market-regulator-CN", "market-regulator-450000"] {
+        let done = done(26, &again, by, &refer("police-450100"));
+        assert_eq!(clocks(&done)[0].0, ClockKind::Receive, "{by}");
+        assert_eq!(part(&done, "market-regulator-CN"), None, "it has done that");
+    }
     // The superior of the body answers for it, and reads what it needs.
     let case = referred();
     let passed = miss(&case, 200);
@@ -138,6 +148,7 @@ fn p5_what_is_late_is_owed_still() {
     let passed = passed.case;
     assert_eq!(clocks(&passed)[0].1, "police-450000");
     assert_eq!(part(&passed, "police-450000"), Some(Part::Informed));
+    assert_eq!(part(&passed, "police-450100"), None, "who did not answer reads no more");
     let receivers = |by: &str| act(201, &passed, &regulated(), by, &answer(true));
     assert!(receivers("police-450100").is_err());
     let taken = receivers("police-450000").unwrap().case;
@@ -153,7 +164,6 @@ fn p7_a_crime_goes_to_a_body_that_takes_crimes_and_may_see_it() {
     let case = decided_crime();
     for (to, why) in [
         ("content-regulator-450000", "takes no crimes"),
-        (regulator, "leads the case itself"),
         ("police-000000", "no agency of the directory"),
     ] {
         let refused = refused(&case, regulator, &refer(to));
@@ -185,10 +195,13 @@ fn p7_a_crime_goes_to_a_body_that_takes_crimes_and_may_see_it() {
         approved: true,
         officer: "o-2".to_owned(),
     });
-    assert_eq!(
-        clocks(&act(0, &own, &matter(&[]), "police-450100", &approve).unwrap().case),
-        []
+    let own = act(0, &own, &matter(&[]), "police-450100", &approve).unwrap().case;
+    assert_eq!(clocks(&own), []);
+    let why = format!(
+        "{:?}",
+        act(2, &own, &matter(&[]), "police-450100", &refer("police-450200"))
     );
+    assert!(why.contains("takes crimes itself"), "{why}");
     // Nobody else answers.
     let case = referred();
     for by in [regulator, "police-440000", "police-450200", "police-450000"] {
@@ -214,6 +227,67 @@ fn what_is_decided_no_longer_is_handed_over_no_longer() {
             assert_eq!(part(&after, "police-440000"), Some(Part::Supporting));
         }
     }
+    // What was taken stays taken, and is not handed over again.
+    let taken = done(3, &referred(), "police-450100", &answer(true));
+    for action in [&review, &reopen] {
+        let after = done(4, &taken, regulator, action);
+        assert_eq!(after.course.referral, taken.course.referral);
+        assert_eq!(part(&after, "police-450100"), Some(Part::Informed));
+    }
+    let mut again = done(4, &taken, regulator, &reopen);
+    let clock = again.duty().unwrap().clock.clone();
+    again.standing = Standing::Open(
+        Stage::InReview,
+        Duty {
+            owner: id(regulator),
+            origin: Origin::Routed,
+            clock,
+        },
+    );
+    again.disposition = Some(Disposition {
+        by: id(regulator),
+        holder: id(regulator),
+        ..proposed(DispositionKind::SuspectedCrime)
+    });
+    let approve = Action::Review(Review {
+        approved: true,
+        officer: "o-2".to_owned(),
+    });
+    assert_eq!(clocks(&done(5, &again, regulator, &approve)), []);
+}
+
+#[test]
+fn p7_the_body_reads_what_is_handed_to_it_while_it_has_it() {
+    let notes = |case: &Case, agency: &str| {
+        let party = Party::Agency(id(agency));
+        sees(case, &party, Directory::shipped(), Sight::Notes)
+    };
+    let case = referred();
+    assert!(notes(&case, "police-450100") && !notes(&case, "police-440000"));
+    assert!(notes(&done(2, &case, "police-450100", &answer(true)), "police-450100"));
+    assert!(!notes(
+        &done(2, &case, "police-450100", &answer(false)),
+        "police-450100"
+    ));
+    // It answers once.
+    let taken = done(2, &case, "police-450100", &answer(true));
+    let why = refused(&taken, "police-450100", &answer(false));
+    assert!(why.contains("has taken it already"), "{why}");
+}
+
+/// A body in a conflict of interest steps aside, and its superior has to answer.
+#[test]
+fn p7_a_body_steps_aside() {
+    let recused = act(2, &referred(), &regulated(), "police-450100", &Action::Recuse(Recuse)).unwrap();
+    assert_eq!(
+        recused.event,
+        Event::Recused {
+            agency: id("police-450100")
+        }
+    );
+    assert_eq!(recused.case.state(), State::RESOLVED);
+    assert_eq!(clocks(&recused.case)[0].1, "police-450000");
+    assert_eq!(part(&recused.case, "police-450100"), None);
 }
 
 /// A city's police that ended without a successor, under a superior that takes crimes, and one under
@@ -250,12 +324,25 @@ fn p4_of_a_body_that_ended_the_superior_answers_or_who_decided_names_another() {
     }
     case.generation = 4;
     case.clocks.push(at(0).clock(&market, REFER, 4));
+    // The agency that decided continues the body: it hands the crime over to another.
+    let merged = |case: &Case| {
+        let mut merged = case.clone();
+        let clock = merged
+            .clocks
+            .iter()
+            .position(|clock| clock.kind() == ClockKind::Receive)
+            .unwrap();
+        merged.clocks.remove(clock);
+        at(6).referral_succeeded(&mut merged, &regulated());
+        clocks(&merged)[0].0
+    };
     for (body, kind, owner) in [
         ("city", ClockKind::Receive, "police"),
         ("unit", ClockKind::Refer, "market"),
     ] {
         let party = Party::Agency(market.clone());
         let referred = at(6).act(&case, &regulated(), &party, &refer(body)).unwrap().case;
+        assert_eq!(merged(&referred), ClockKind::Refer);
         assert_eq!(at(7).succeeded(&referred, &regulated()), None, "it is there still");
         let passed = at(9).succeeded(&referred, &regulated()).unwrap();
         assert_eq!(passed.event, Event::ReferralPassedOn { of: id(body) });

@@ -266,6 +266,10 @@ fn p4_what_a_superior_gave_stays_or_goes_up() {
         ..Course::default()
     });
     let mut paused = in_progress("police-450100", &[]);
+    let watched = Case {
+        supervisor: Some(id("police-450000")),
+        ..in_progress("police-450100", &[])
+    };
     let mut late = in_progress("police-450100", &[]);
     let mut term = in_progress("police-450100", &[]);
     if let Standing::Open(_, duty) = &mut paused.standing {
@@ -286,10 +290,41 @@ fn p4_what_a_superior_gave_stays_or_goes_up() {
         (&paused, "resume it first"),
         (&late, "its deadline has passed"),
         (&term, "a superior set the term"),
+        (&watched, "a superior supervises it"),
     ] {
         for action in [&to_market(), &filed("consumer-harm", leads("police-450100"), &[])] {
             let refused = refused(2, case, &[], action);
             assert!(refused.contains(why), "{refused}");
         }
     }
+}
+
+#[test]
+fn a_supervisor_files_what_its_lead_may_not() {
+    let watched = Case {
+        supervisor: Some(id("police-450000")),
+        ..in_progress("police-450100", &[])
+    };
+    let after = act(2, &watched, &matter(&[]), "police-450000", &to_market())
+        .unwrap()
+        .case;
+    assert_eq!(after.owner(), Some(&id("market-regulator-450000")));
+    // The receiver declines to whom both are under, like what was transferred.
+    let given = Some(Given::ByPeer(id("police-450100")));
+    assert_eq!(after.course.given, given);
+}
+
+/// Pauses count against their bounds, whatever the case is filed under.
+#[test]
+fn p5_pauses_stay_with_the_time_that_they_stopped() {
+    let mut case = in_progress("police-450100", &[]);
+    if let Standing::Open(_, duty) = &mut case.standing {
+        duty.clock.ledger.pauses.push(Pause {
+            start: Time(0),
+            end: Time(0).plus_seconds(3_600),
+            ground: PauseGround::Hearing,
+        });
+    }
+    let (after, _) = done(2, &case, &filed("consumer-harm", leads("police-450100"), &[]));
+    assert_eq!(after.duty().unwrap().clock.ledger.pauses.len(), 1);
 }
