@@ -155,7 +155,7 @@ async fn p3_each_route_of_a_case_can_be_decided_again(backend: Backend) {
     let simulated = fixture.store.case_facts(None, 10).await.unwrap();
     assert_eq!(
         simulated[0].facts.as_ref().unwrap().category,
-        "categories/fraud.shopping"
+        "categories/drugs"
     );
 }
 
