@@ -10,7 +10,10 @@ use std::collections::HashMap;
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
 use sha2::{Digest as _, Sha256};
 
 /// Longest token, in bytes. More is refused before it is looked at.
@@ -254,6 +257,7 @@ struct Header {
     jwk: Option<IgnoredAny>,
     jku: Option<IgnoredAny>,
     x5u: Option<IgnoredAny>,
+    x5c: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -263,8 +267,31 @@ struct Claims {
     aud: Vec<String>,
     exp: i64,
     nbf: i64,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "each_once")]
     others: HashMap<String, serde_json::Value>,
+}
+
+/// Which of two claims of one name counts, nobody knows. Serde says so itself of the named ones.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<String, serde_json::Value>, D::Error> {
+    struct Claims;
+    impl<'de> Visitor<'de> for Claims {
+        type Value = HashMap<String, serde_json::Value>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("claims")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut claims = HashMap::new();
+            while let Some((name, value)) = map.next_entry::<String, _>()? {
+                if claims.insert(name, value).is_some() {
+                    return Err(A::Error::custom("a claim is there twice"));
+                }
+            }
+            Ok(claims)
+        }
+    }
+    deserializer.deserialize_map(Claims)
 }
 
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -329,7 +356,8 @@ pub fn verify(token: &str, expected: &Expected, keys: &Keys, now: i64) -> Result
     if !expected.algorithms.contains(&algorithm) {
         return Err(Refused::Algorithm);
     }
-    if header.crit.is_some() || header.jwk.is_some() || header.jku.is_some() || header.x5u.is_some() {
+    let brought = [&header.crit, &header.jwk, &header.jku, &header.x5u, &header.x5c];
+    if brought.iter().any(|brought| brought.is_some()) {
         return Err(Refused::Malformed);
     }
     let kind = header.typ.ok_or(Refused::Type)?.to_ascii_lowercase();
@@ -499,6 +527,7 @@ mod tests {
             ("jwk", signer.written("a"), R::Malformed),
             ("jku", json!("https://id.example"), R::Malformed),
             ("x5u", json!("https://id.example"), R::Malformed),
+            ("x5c", json!(["MIIB"]), R::Malformed),
         ] {
             let header = with(header(), field, value.clone());
             assert_eq!(
