@@ -15,8 +15,8 @@ use futures::future::BoxFuture;
 use journal::Clock;
 use names::AgencyId;
 use rpc::{
-    Authenticate, Certificate, Identity, OfficerKey, Presented, Proof, Role,
-    access::{Kind, Table},
+    Authenticate, Certificate, CertificateName, Identity, OfficerKey, Presented, Proof, Role, SPIFFE, Systems,
+    access::Kind,
     jwt::{self, Algorithm, Expected},
     tls::Tls,
 };
@@ -41,9 +41,9 @@ const MOST_SKEW: u32 = 120;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
-    /// gRPC services that Remit's own services call of each other, and the names in the certificates
-    /// of those that may.
-    services: BTreeMap<String, BTreeSet<String>>,
+    /// gRPC services that Remit's own services call of each other, and for each that may the names in
+    /// its certificates. Without it, their tokens alone say it.
+    services: Option<BTreeMap<String, BTreeMap<String, BTreeSet<String>>>>,
     /// Callers by a name in their certificate.
     certificates: Vec<OfCertificate>,
     /// Issuers of signed tokens.
@@ -106,26 +106,34 @@ struct OfClient {
     agency: Option<String>,
 }
 
+/// By gRPC service, by the service that calls it: the names in its certificates.
+type Listed = HashMap<String, HashMap<String, BTreeSet<CertificateName>>>;
+
 /// What the file says, ready to be asked.
 #[derive(Debug, Default)]
 struct Callers {
-    services: Option<HashMap<String, BTreeSet<String>>>,
-    certificates: HashMap<String, Identity>,
+    services: Option<Listed>,
+    certificates: HashMap<CertificateName, Identity>,
     issuers: HashMap<String, Issuer>,
+    /// What each system that the file names may.
+    systems: Systems,
 }
 
 /// A name in a certificate, as certificates' names are compared.
-fn name(text: &str) -> anyhow::Result<String> {
-    let is_uri = text.strip_prefix("spiffe://").is_some_and(|rest| rest.contains('/'));
+fn name(text: &str) -> anyhow::Result<CertificateName> {
+    let is_uri = text
+        .strip_prefix(SPIFFE)
+        .and_then(|rest| rest.split_once('/'))
+        .is_some_and(|(domain, path)| {
+            let is_lower = !domain.contains(|c: char| c.is_ascii_uppercase());
+            is_lower && !domain.is_empty() && !path.is_empty() && !path.contains(char::is_whitespace)
+        });
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     let is_dns = text.contains(|c: char| c.is_ascii_alphabetic()) && text.chars().all(fits);
-    match (
-        is_uri && !text.contains(char::is_whitespace),
-        is_dns && text.len() <= 253,
-    ) {
-        (true, _) => Ok(text.to_owned()),
-        (_, true) => Ok(text.to_ascii_lowercase()),
-        _ => bail!("`{text}` is neither a DNS name nor a SPIFFE URI (spiffe://DOMAIN/PATH)"),
+    match (is_uri, is_dns && text.len() <= 253) {
+        (true, _) => Ok(CertificateName::Uri(text.to_owned())),
+        (_, true) => Ok(CertificateName::Dns(text.to_ascii_lowercase())),
+        _ => bail!("`{text}` is neither a DNS name nor a SPIFFE URI (spiffe://DOMAIN/PATH, the domain in lower case)"),
     }
 }
 
@@ -135,7 +143,7 @@ fn identity(
     agency: Option<&str>,
     key: &[u8; 32],
     proof: Proof,
-    systems: &mut HashMap<String, (Role, Option<String>)>,
+    systems: &mut Systems,
 ) -> anyhow::Result<Identity> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if system.is_empty() || system.len() > 63 || !system.chars().all(fits) {
@@ -146,8 +154,12 @@ fn identity(
         (Role::Agency, Some(_)) | (_, None) => {}
         (_, Some(_)) => bail!("`{system}` names an agency, and its role is not agency"),
     }
-    if role == Role::Service && !Service::ALL.iter().any(|service| service.name() == system) {
+    let is_own = Service::ALL.iter().any(|service| service.name() == system);
+    if role == Role::Service && !is_own {
         bail!("`{system}` is none of Remit's own services, and has the role service");
+    }
+    if role != Role::Service && is_own {
+        bail!("`{system}` is the name of one of Remit's own services, which have the role service; call it otherwise");
     }
     let rights = (role, agency.map(str::to_owned));
     if *systems.entry(system.to_owned()).or_insert_with(|| rights.clone()) != rights {
@@ -164,47 +176,68 @@ fn identity(
     })
 }
 
-/// The gRPC services that Remit's own services call.
-fn called_by_services() -> BTreeSet<&'static str> {
+/// The gRPC services that Remit's own services call, and which of these do, by the tables of access.
+fn called_by_services() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let mut called = BTreeMap::<_, BTreeSet<_>>::new();
     let tables = [intake::ACCESS, routing::ACCESS, audit::ACCESS];
-    let is_called = |table: &&Table| {
-        let mut kinds = table.methods.iter().flat_map(|method| method.kinds);
-        kinds.any(|kind| matches!(kind, Kind::Service(_)))
-    };
-    tables
-        .iter()
-        .flat_map(|tables| tables.iter())
-        .filter(is_called)
-        .map(|table| table.service)
-        .collect()
-}
-
-fn services(file: &File) -> anyhow::Result<Option<HashMap<String, BTreeSet<String>>>> {
-    if file.services.is_empty() {
-        return Ok(None);
-    }
-    let known = called_by_services();
-    for service in file.services.keys() {
-        if !known.contains(service.as_str()) {
-            let meant = nearest(service, known.iter().copied());
-            let meant = meant
-                .map(|meant| format!("; did you mean `{meant}`?"))
-                .unwrap_or_default();
-            bail!("`services`: `{service}` is no gRPC service that Remit's own services call{meant}");
+    for table in tables.iter().flat_map(|tables| tables.iter()) {
+        for kind in table.methods.iter().flat_map(|method| method.kinds) {
+            if let Kind::Service(caller) = kind {
+                called.entry(table.service).or_default().insert(*caller);
+            }
         }
     }
-    let mut all = HashMap::new();
-    for service in known {
-        let names = file.services.get(service).filter(|names| !names.is_empty());
-        let names = names.with_context(|| {
-            format!(
-                "`services`: `{service}` has no names: list those in the certificates of the services that may call it"
-            )
-        })?;
-        let names: anyhow::Result<_> = names.iter().map(|text| name(text)).collect();
-        all.insert(service.to_owned(), names.context("`services`")?);
+    called
+}
+
+fn services(file: &File) -> anyhow::Result<Option<Listed>> {
+    let Some(services) = &file.services else {
+        return Ok(None);
+    };
+    let known = called_by_services();
+    for (service, callers) in services {
+        let meant = |word: &str, words: &mut dyn Iterator<Item = &'static str>| {
+            let meant = nearest(word, words).map(|meant| format!("; did you mean `{meant}`?"));
+            meant.unwrap_or_default()
+        };
+        let Some(may) = known.get(service.as_str()) else {
+            let meant = meant(service, &mut known.keys().copied());
+            bail!("`services`: `{service}` is no gRPC service that Remit's own services call{meant}");
+        };
+        if let Some(other) = callers.keys().find(|caller| !may.contains(caller.as_str())) {
+            let meant = meant(other, &mut may.iter().copied());
+            bail!("`services`, `{service}`: `{other}` is none of Remit's services that call it{meant}");
+        }
+    }
+    let mut all = Listed::new();
+    for (service, may) in known {
+        let mut by_caller = HashMap::new();
+        for caller in may {
+            let names = services.get(service).and_then(|callers| callers.get(caller));
+            let names = names.filter(|names| !names.is_empty()).with_context(|| {
+                format!(
+                    "`services`: `{service}` has no names for `{caller}`: list those in the certificates of {caller}"
+                )
+            })?;
+            let names: anyhow::Result<_> = names.iter().map(|text| name(text)).collect();
+            by_caller.insert(caller.to_owned(), names.context("`services`")?);
+        }
+        all.insert(service.to_owned(), by_caller);
     }
     Ok(Some(all))
+}
+
+/// Refuses systems that others own already, with another role or agency.
+pub(crate) fn refuse_shared(systems: &Systems, others: &Systems) -> anyhow::Result<()> {
+    let shared = systems
+        .iter()
+        .find(|(system, rights)| others.get(*system).is_some_and(|other| other != *rights));
+    match shared {
+        None => Ok(()),
+        Some((system, _)) => bail!(
+            "`{system}` has one role or agency in the token file and another in the file of callers; a system has one of each"
+        ),
+    }
 }
 
 /// What a configuration says of callers.
@@ -239,7 +272,12 @@ impl Source {
         mut keys: impl FnMut(&OfIssuer) -> anyhow::Result<Option<Arc<IssuersKeys>>>,
     ) -> anyhow::Result<Callers> {
         let file: File = handwritten::read(text).map_err(|error| anyhow!("{error}"))?;
-        if !self.believes_callers && (!file.services.is_empty() || !file.certificates.is_empty()) {
+        if file == File::default() {
+            bail!(
+                "it says nothing: no `services`, no `certificates`, no `issuers`. Without such a file, leave out `callers_file`"
+            );
+        }
+        if !self.believes_callers && (file.services.is_some() || !file.certificates.is_empty()) {
             bail!(
                 "it names certificates, and `tls.client_ca_file` does not say by which authorities they are believed"
             );
@@ -252,7 +290,7 @@ impl Source {
                  that commitments to officers are keyed with"
             ),
         };
-        let mut systems = HashMap::new();
+        let mut systems = Systems::new();
         let mut certificates = HashMap::new();
         for of in &file.certificates {
             let name = name(&of.name).context("`certificates`")?;
@@ -322,10 +360,12 @@ impl Source {
             services: services(&file)?,
             certificates,
             issuers,
+            systems,
         })
     }
 
-    fn read(&self, before: &Callers) -> anyhow::Result<Callers> {
+    /// Reads the file beside systems that have tokens.
+    fn read(&self, before: &Callers, tokens: &Systems) -> anyhow::Result<Callers> {
         let follow = |of: &OfIssuer| {
             let known = before.issuers.get(&of.issuer).map(Issuer::keys);
             if let Some(known) = known.filter(|known| known.address() == of.keys) {
@@ -335,23 +375,35 @@ impl Source {
             let ca_file = of.ca_file.as_ref().map(|file| folder.join(file));
             IssuersKeys::follow(&of.keys, ca_file.as_deref()).map(Some)
         };
-        self.parse(&self.text()?, follow)
+        let callers = self.parse(&self.text()?, follow)?;
+        if before.services.is_some() && callers.services.is_none() {
+            bail!("`services` is gone: any service's token would do. A restart takes that, where it is meant");
+        }
+        refuse_shared(&callers.systems, tokens)?;
+        Ok(callers)
     }
 }
 
-/// Checks the file of callers, if there is one.
+/// Checks the file of callers, if there is one, beside systems that have tokens.
 ///
 /// # Errors
 ///
 /// What is wrong with it.
-pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+pub(crate) fn check(config: &Config, tokens: &Systems) -> anyhow::Result<()> {
     let Some(source) = Source::of(config)? else {
         return Ok(());
     };
-    let checked = source.text().and_then(|text| source.parse(&text, |_| Ok(None)));
+    let checked = source
+        .text()
+        .and_then(|text| source.parse(&text, |_| Ok(None)))
+        .and_then(|callers| refuse_shared(&callers.systems, tokens));
     checked.with_context(|| format!("`callers_file`, {}", source.path.display()))?;
     Ok(())
 }
+
+/// A certificate names several callers.
+#[derive(Debug)]
+struct Several;
 
 /// Identifies callers by all that there is.
 pub(crate) struct Identities {
@@ -383,10 +435,11 @@ impl Identities {
         let source = Source::of(config)?;
         let callers = match &source {
             Some(source) => source
-                .read(&Callers::default())
+                .read(&Callers::default(), tokens.tokens().systems())
                 .with_context(|| format!("`callers_file`, {}", source.path.display()))?,
             None => Callers::default(),
         };
+        tokens.set_others(callers.systems.clone());
         let this = Arc::new(Self {
             tokens,
             tls,
@@ -413,14 +466,30 @@ impl Identities {
         ages.max().map(|age| age.as_secs_f64())
     }
 
-    /// The caller that a certificate names, if exactly one.
-    fn by_certificate(&self, callers: &Callers, certificate: &Certificate) -> Option<Identity> {
+    /// The caller that a certificate names, if one.
+    ///
+    /// # Errors
+    ///
+    /// When it names several: then nobody knows whose it is, whatever comes with it.
+    fn by_certificate(callers: &Callers, certificate: &Certificate) -> Result<Option<Identity>, Several> {
         let mut named = certificate
             .names()
             .iter()
             .filter_map(|name| callers.certificates.get(name));
-        let first = named.next()?;
-        named.all(|other| other.system == first.system).then(|| first.clone())
+        let Some(first) = named.next() else {
+            return Ok(None);
+        };
+        match named.find(|other| other.system != first.system) {
+            None => Ok(Some(first.clone())),
+            Some(other) => {
+                tracing::debug!(
+                    one = first.system,
+                    other = other.system,
+                    "a certificate names several callers"
+                );
+                Err(Several)
+            }
+        }
     }
 
     /// The caller that an `authorization` names.
@@ -444,7 +513,10 @@ impl Authenticate for Identities {
             (Some(certificate), Some(tls)) if tls.believes(certificate) => Some(certificate),
             (Some(_), _) => return None,
         };
-        let by_certificate = believed.and_then(|certificate| self.by_certificate(&callers, certificate));
+        let by_certificate = match believed {
+            Some(certificate) => Self::by_certificate(&callers, certificate).ok()?,
+            None => None,
+        };
         if !presented.has_authorization() {
             return by_certificate;
         }
@@ -472,7 +544,7 @@ impl Authenticate for Identities {
         callers.issuers.get(&issuer)?.keys().await_key(&key)
     }
 
-    fn admits_service(&self, service: &str, presented: &Presented<'_>) -> bool {
+    fn admits_service(&self, own: &str, service: &str, presented: &Presented<'_>) -> bool {
         let callers = self.callers();
         let Some(services) = &callers.services else {
             return true;
@@ -480,12 +552,19 @@ impl Authenticate for Identities {
         let Some(certificate) = presented.certificate else {
             return false;
         };
-        let is_on = |names: &BTreeSet<String>| !names.is_disjoint(certificate.names());
+        let is_on = |callers: &HashMap<String, BTreeSet<CertificateName>>| {
+            let names = callers.get(own);
+            names.is_some_and(|names| !names.is_disjoint(certificate.names()))
+        };
         match services.get(service) {
-            Some(names) => is_on(names),
-            // What partners and agencies call, and services too: whatever service it is.
+            Some(callers) => is_on(callers),
+            // What partners and agencies call, and services too: by any of its names.
             None => services.values().any(is_on),
         }
+    }
+
+    fn believes(&self, certificate: &Certificate) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.believes(certificate))
     }
 
     fn trouble(&self) -> Option<String> {
@@ -498,8 +577,10 @@ impl Authenticate for Identities {
 }
 
 async fn follow(identities: Weak<Identities>, source: Source) {
-    let mut last = None;
+    let mut last: Option<String> = None;
     let mut told: Option<Instant> = None;
+    // The first look reads what the start has read.
+    let mut is_first = true;
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(identities) = identities.upgrade() else { return };
@@ -507,16 +588,23 @@ async fn follow(identities: Weak<Identities>, source: Source) {
         if text.as_ref().is_ok_and(|text| last.as_ref() == Some(text)) {
             continue;
         }
-        let read = text.and_then(|text| Ok((source.read(&identities.callers())?, text)));
+        let read = text.and_then(|text| {
+            let tokens = identities.tokens.tokens();
+            Ok((source.read(&identities.callers(), tokens.systems())?, text))
+        });
         let trouble = match read {
             Ok((callers, text)) => {
+                identities.tokens.set_others(callers.systems.clone());
                 *identities.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
-                if last.replace(text).is_some() || told.take().is_some() {
+                (last, told) = (Some(text), None);
+                if !std::mem::take(&mut is_first) {
                     tracing::info!(file = %source.path.display(), "read the file of callers");
                 }
                 None
             }
             Err(error) => {
+                // Also what it was before is read again, once it is back.
+                (last, is_first) = (None, false);
                 let error = format!("{error:#}");
                 if told.is_none_or(|told| told.elapsed() >= REMIND) {
                     told = Some(Instant::now());

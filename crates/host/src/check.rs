@@ -2,7 +2,7 @@
 //! by `remit config check`, which only does this.
 
 use anyhow::Context as _;
-use rpc::{Token, Tokens};
+use rpc::{Systems, Token};
 
 use crate::{
     Unusable, callers, certificates,
@@ -11,6 +11,7 @@ use crate::{
     reference::Reference,
     secrets::private,
     token_file::{self, own_token},
+    tokens,
 };
 
 /// What a check has read, for the start that follows.
@@ -35,7 +36,8 @@ pub async fn check(service: Option<Service>, config: &Config) -> anyhow::Result<
     if let (None, None) = (&checked.tokens, service)
         && let Some(kept) = Layout::new(&config.data_dir).read_tokens()?
     {
-        Tokens::new(&kept)?;
+        let table = tokens::table(&kept)?;
+        callers::check(config, table.systems())?;
         for service in Service::ALL {
             if kept.iter().any(|token| token.system == service.name()) {
                 own_token(&kept, service)?;
@@ -81,7 +83,6 @@ pub(crate) async fn all(config: &Config) -> anyhow::Result<Checked> {
 async fn common(services: &[Service], config: &Config) -> anyhow::Result<Checked> {
     config.refuse_plaintext(services)?;
     certificates::read(config)?;
-    callers::check(config)?;
     let read_by = |service, file| services.contains(&service).then_some(file).and_then(Option::as_ref);
     let receipt_key = read_by(Service::Intake, &config.receipt_key_file);
     for (key, secret) in [
@@ -100,10 +101,14 @@ async fn common(services: &[Service], config: &Config) -> anyhow::Result<Checked
     let tokens = match &config.tokens_file {
         Some(file) => {
             let tokens = token_file::read(file).context("`tokens_file`")?;
-            Tokens::new(&tokens).with_context(|| format!("`tokens_file`, {}", file.display()))?;
+            let table = tokens::table(&tokens).with_context(|| format!("`tokens_file`, {}", file.display()))?;
+            callers::check(config, table.systems())?;
             Some(tokens)
         }
-        None => None,
+        None => {
+            callers::check(config, &Systems::new())?;
+            None
+        }
     };
     if services.contains(&Service::Audit) {
         let own = Layout::new(&config.data_dir);

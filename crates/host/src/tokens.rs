@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
-use rpc::{Authenticate, Identity, Presented, Token, Tokens, client::Bearer};
+use anyhow::{Context as _, bail};
+use rpc::{Authenticate, Identity, Presented, Role, Systems, Token, Tokens, client::Bearer};
 use tokio::time::Instant;
 
 use crate::{
+    callers::refuse_shared,
     config::Service,
     token_file::{own_token, read},
 };
@@ -41,6 +42,27 @@ pub struct Followed {
     /// The tokens with which this process's services call.
     own: RwLock<Vec<(Service, Bearer)>>,
     trouble: RwLock<Option<String>>,
+    /// What systems may that are known by more than tokens.
+    others: RwLock<Systems>,
+}
+
+/// The table of tokens, none of which takes the name of one of Remit's own services.
+///
+/// # Errors
+///
+/// What is wrong with one.
+pub fn table(tokens: &[Token]) -> anyhow::Result<Tokens> {
+    let table = Tokens::new(tokens)?;
+    let is_taken = |(system, (role, _)): &(&String, &(Role, Option<String>))| {
+        *role != Role::Service && Service::ALL.iter().any(|own| own.name() == system.as_str())
+    };
+    match table.systems().iter().find(is_taken) {
+        None => Ok(table),
+        Some((system, _)) => bail!(
+            "the token of `{system}` has the name of one of Remit's own services, which have the role service; name its \
+             system otherwise"
+        ),
+    }
 }
 
 impl Followed {
@@ -52,9 +74,10 @@ impl Followed {
     pub fn new(path: &Path, tokens: &[Token]) -> anyhow::Result<Arc<Self>> {
         let followed = Arc::new(Self {
             path: path.to_owned(),
-            tokens: RwLock::new(Arc::new(Tokens::new(tokens)?)),
+            tokens: RwLock::new(Arc::new(table(tokens)?)),
             own: RwLock::default(),
             trouble: RwLock::new(None),
+            others: RwLock::default(),
         });
         tokio::spawn(follow(Arc::downgrade(&followed)));
         Ok(followed)
@@ -69,6 +92,16 @@ impl Followed {
         Ok(bearer)
     }
 
+    /// The tokens that go now.
+    pub(crate) fn tokens(&self) -> Arc<Tokens> {
+        Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says which systems are known by more than tokens: a token of one must be of its role.
+    pub(crate) fn set_others(&self, others: Systems) {
+        *self.others.write().unwrap_or_else(PoisonError::into_inner) = others;
+    }
+
     /// The file's last change.
     fn written(&self) -> anyhow::Result<Writing> {
         let file = std::fs::metadata(&self.path).with_context(|| format!("reading {}", self.path.display()))?;
@@ -78,7 +111,11 @@ impl Followed {
     /// Reloads the file.
     fn read_again(&self) -> anyhow::Result<()> {
         let list = read(&self.path)?;
-        let (count, tokens) = (list.len(), Tokens::new(&list)?);
+        let (count, tokens) = (list.len(), table(&list)?);
+        refuse_shared(
+            tokens.systems(),
+            &self.others.read().unwrap_or_else(PoisonError::into_inner),
+        )?;
         {
             let mut known = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
             if **known != tokens {
@@ -104,8 +141,7 @@ impl Followed {
 
 impl Authenticate for Followed {
     fn authenticate(&self, presented: &Presented<'_>) -> Option<Identity> {
-        let tokens = Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner));
-        tokens.authenticate(presented)
+        self.tokens().authenticate(presented)
     }
 
     fn trouble(&self) -> Option<String> {
@@ -151,7 +187,6 @@ async fn follow(followed: Weak<Followed>) {
 
 #[cfg(test)]
 mod tests {
-    use rpc::Role;
     use tonic::metadata::MetadataMap;
 
     use super::*;

@@ -8,10 +8,23 @@ use std::{
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
+/// A name in a certificate. One of one kind is never taken for one of the other: who may ask an
+/// authority for a host's name may not ask it for a workload's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CertificateName {
+    /// A DNS name, in lower case.
+    Dns(String),
+    /// A SPIFFE URI.
+    Uri(String),
+}
+
+/// The scheme of the URIs that count.
+pub const SPIFFE: &str = "spiffe://";
+
 /// A certificate whose chain was verified when its connection began.
 #[derive(Debug)]
 pub struct Certificate {
-    names: BTreeSet<String>,
+    names: BTreeSet<CertificateName>,
     not_after: i64,
     chain: Vec<CertificateDer<'static>>,
     /// Of the authorities that believed it last; none yet where they are 0.
@@ -41,10 +54,10 @@ impl Certificate {
         })
     }
 
-    /// Its DNS names in lower case, and its URIs. The subject's common name is not one of them: no
+    /// Its DNS names and its SPIFFE URIs. The subject's common name is not one of them: no
     /// authority checks it.
     #[must_use]
-    pub fn names(&self) -> &BTreeSet<String> {
+    pub fn names(&self) -> &BTreeSet<CertificateName> {
         &self.names
     }
 
@@ -68,10 +81,10 @@ impl Certificate {
     }
 }
 
-fn canonical(name: &GeneralName<'_>) -> Option<String> {
+fn canonical(name: &GeneralName<'_>) -> Option<CertificateName> {
     match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        GeneralName::DNSName(name) => Some(CertificateName::Dns(name.to_ascii_lowercase())),
+        GeneralName::URI(uri) if uri.starts_with(SPIFFE) => Some(CertificateName::Uri((*uri).to_owned())),
         _ => None,
     }
 }

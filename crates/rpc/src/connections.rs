@@ -26,6 +26,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use rustls::pki_types::UnixTime;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -170,6 +171,7 @@ impl Connections {
             number,
             peer,
             end,
+            leaving: CancellationToken::new(),
             caller: OnceLock::new(),
             certificate: OnceLock::new(),
             begun: AtomicBool::new(false),
@@ -187,6 +189,8 @@ pub(crate) struct Link {
     number: u64,
     peer: IpAddr,
     end: CancellationToken,
+    /// Ends it after what runs on it.
+    leaving: CancellationToken,
     /// The first caller that called on it with a token.
     caller: OnceLock<()>,
     /// What the peer showed in the handshake.
@@ -204,6 +208,11 @@ impl Link {
     /// Ends it, with all that runs on it.
     pub(crate) fn end(&self) {
         self.end.cancel();
+    }
+
+    /// Takes no more requests; what runs on it runs on, and the peer is told.
+    pub(crate) fn leave(&self) {
+        self.leaving.cancel();
     }
 
     /// Where it comes from: the network.
@@ -523,9 +532,7 @@ async fn one<S>(
     let io = Io::new(wire, Arc::clone(&link));
     let serving = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
-    // Those that came together do not leave together.
-    let spread = limits.connection_age / 100 * u32::try_from(link.number % 16).unwrap_or(0);
-    let age = sleep(limits.connection_age.saturating_sub(spread));
+    let age = sleep(longest(limits, link.number, link.certificate(), now()));
     let idle = sleep(limits.connection_idle);
     let (mut age, mut idle) = (std::pin::pin!(age), std::pin::pin!(idle));
     let (mut has_begun, mut is_leaving) = (false, false);
@@ -551,6 +558,10 @@ async fn one<S>(
                 serving.as_mut().graceful_shutdown();
                 is_leaving = true;
             }
+            () = link.leaving.cancelled(), if !is_leaving => {
+                serving.as_mut().graceful_shutdown();
+                is_leaving = true;
+            }
             () = &mut age, if !is_leaving => {
                 serving.as_mut().graceful_shutdown();
                 is_leaving = true;
@@ -570,6 +581,20 @@ async fn one<S>(
             }
         }
     }
+}
+
+/// The time that certificates are judged by, in seconds since 1970.
+fn now() -> i64 {
+    i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// How long a connection takes requests: to its age, and not past the end of its certificate.
+fn longest(limits: Limits, number: u64, certificate: Option<&Arc<Certificate>>, now: i64) -> Duration {
+    // Those that came together do not leave together.
+    let spread = limits.connection_age / 100 * u32::try_from(number % 16).unwrap_or(0);
+    let age = limits.connection_age.saturating_sub(spread);
+    let left = certificate.map(|certificate| u64::try_from(certificate.not_after() - now).unwrap_or(0));
+    left.map_or(age, |left| age.min(Duration::from_secs(left)))
 }
 
 /// A connection after its TLS handshake; none where that failed.
@@ -731,6 +756,28 @@ mod tests {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         assert!(answer.ends_with(&vec![7; 1 << 20]), "{}", answer.len());
+    }
+
+    #[test]
+    fn a_connection_ends_with_its_age_and_with_its_certificate() {
+        let limits = Limits::default();
+        let (pem, _) = testkit::tls::Issuer::new()
+            .unwrap()
+            .leaf(&["a.remit"], 2020..2040)
+            .unwrap();
+        let certificate = Arc::new(Certificate::from_pem(pem.as_bytes()).unwrap());
+        let end = certificate.not_after();
+        let age = limits.connection_age;
+        for (left, expected) in [
+            (1_000_000, age),
+            (7, Duration::from_secs(7)),
+            (0, Duration::ZERO),
+            (-9, Duration::ZERO),
+        ] {
+            assert_eq!(longest(limits, 0, Some(&certificate), end - left), expected, "{left}");
+        }
+        assert_eq!(longest(limits, 0, None, end), age);
+        assert_eq!(longest(limits, 15, None, end), age - age / 100 * 15);
     }
 
     #[test]

@@ -179,9 +179,14 @@ pub trait Authenticate: Send + Sync + 'static {
         None
     }
 
-    /// Whether one of Remit's own services may call this gRPC service by what it presents beside its
-    /// token.
-    fn admits_service(&self, _service: &str, _: &Presented<'_>) -> bool {
+    /// Whether one of Remit's own services, of this name, may call this gRPC service by what it
+    /// presents beside its token.
+    fn admits_service(&self, _own: &str, _service: &str, _: &Presented<'_>) -> bool {
+        true
+    }
+
+    /// Whether a certificate that was believed when its connection began still is.
+    fn believes(&self, _: &Certificate) -> bool {
         true
     }
 
@@ -189,6 +194,18 @@ pub trait Authenticate: Send + Sync + 'static {
     fn trouble(&self) -> Option<String> {
         None
     }
+}
+
+/// Whether a caller may call at this path by what it presents: all but Remit's own services may.
+pub(crate) fn is_admitted(
+    authenticate: &dyn Authenticate,
+    caller: &Identity,
+    path: &str,
+    presented: &Presented<'_>,
+) -> bool {
+    // What all servers have is guarded by its rows alone.
+    let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    caller.role != Role::Service || authenticate.admits_service(&caller.system, service, presented)
 }
 
 /// The caller of a request to a method that only agencies may call.
@@ -288,13 +305,19 @@ pub enum TokensError {
 /// The tokens that a server accepts. Looked up by digest, so that response times reveal nothing
 /// about a token.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Tokens(HashMap<[u8; 32], Identity>);
+pub struct Tokens {
+    identities: HashMap<[u8; 32], Identity>,
+    systems: Systems,
+}
+
+/// What each system may, by its name: its role, and its agency's id.
+pub type Systems = HashMap<String, (Role, Option<String>)>;
 
 impl Tokens {
     /// Builds the table from tokens.
     pub fn new(tokens: &[Token]) -> Result<Self, TokensError> {
         let mut identities = HashMap::with_capacity(tokens.len());
-        let mut systems = HashMap::new();
+        let mut systems = Systems::new();
         for token in tokens {
             if token.token.len() < 20 && !token.is_revoked() {
                 return Err(TokensError::Short(token.system.clone()));
@@ -304,8 +327,8 @@ impl Tokens {
             }
             let agency = token.agency.as_deref().map(AgencyId::new).transpose();
             let agency = agency.map_err(|_| TokensError::Agency(token.system.clone()))?;
-            let rights = (token.role, token.agency.as_deref());
-            if *systems.entry(&token.system).or_insert(rights) != rights {
+            let rights = (token.role, token.agency.clone());
+            if *systems.entry(token.system.clone()).or_insert_with(|| rights.clone()) != rights {
                 return Err(TokensError::Ambiguous(token.system.clone()));
             }
             if token.is_revoked() {
@@ -326,7 +349,13 @@ impl Tokens {
                 return Err(TokensError::Repeated(token.system.clone()));
             }
         }
-        Ok(Self(identities))
+        Ok(Self { identities, systems })
+    }
+
+    /// The systems that have tokens, also those whose tokens are revoked.
+    #[must_use]
+    pub fn systems(&self) -> &Systems {
+        &self.systems
     }
 
     /// Parses a token file: a JSON list of [`Token`].
@@ -339,7 +368,7 @@ impl Tokens {
 impl Authenticate for Tokens {
     fn authenticate(&self, presented: &Presented<'_>) -> Option<Identity> {
         let digest: [u8; 32] = Sha256::digest(presented.bearer()?).into();
-        self.0.get(&digest).cloned()
+        self.identities.get(&digest).cloned()
     }
 }
 

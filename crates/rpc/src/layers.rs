@@ -30,6 +30,7 @@ use crate::{
     access::{self, Method, Methods},
     connections::{Link, Probe},
     failure::{self, Violation},
+    identity::is_admitted,
     metadata,
     metrics::{self, Call},
     paced::{Arriving, Leaving, Open},
@@ -113,6 +114,12 @@ where
         let refusals = Arc::clone(&self.gate.refusals);
         let link = request.extensions().get::<Arc<Link>>().cloned();
         let shown = certificate(&request);
+        // Every call would be refused that comes on it, and a new one may have a new certificate.
+        if let (Some(link), Some(shown)) = (&link, &shown)
+            && !self.gate.authenticate.believes(shown)
+        {
+            link.leave();
+        }
         let busy = link.as_ref().map(Link::busy);
         let admitted = readable(&request)
             .and_then(|()| uncompressed(&request))
@@ -377,27 +384,33 @@ impl Gate {
         let is_probe = is_grpc && path == "/grpc.health.v1.Health/Check";
         let takes_stream = is_grpc && (access::takes_stream(path) || (is_public && !is_probe));
         let may_rest = takes_stream && !method.is_some_and(|method| method.is_upload);
+        let shown = certificate(request);
+        let presented = Presented {
+            headers: request.headers(),
+            certificate: shown.as_deref(),
+        };
         let caller = match is_grpc && !is_public {
-            true => self.authenticate.authenticate(&Presented {
-                headers: request.headers(),
-                certificate: certificate(request).as_deref(),
-            }),
+            true => self.authenticate.authenticate(&presented),
             false => None,
         };
-        if let (Some(caller), Some(link)) = (&caller, link) {
+        // A service's token without its certificate opens nothing, and no lane of the services either.
+        let counted = caller
+            .as_ref()
+            .filter(|caller| is_admitted(&*self.authenticate, caller, path, &presented));
+        if let (Some(caller), Some(link)) = (counted, link) {
             let is_service = caller.role == Role::Service;
             link.called_by(&caller.system, is_service).map_err(refused)?;
         }
-        let account = self.shares.of(caller.as_ref(), peer);
+        let account = self.shares.of(counted, peer);
         // Without a token it is refused before its body is read.
-        let is_refused = is_grpc && !is_public && caller.is_none();
+        let is_refused = is_grpc && !is_public && counted.is_none();
         let permit = match is_stream {
             _ if is_probe => Some(Held::Probe(link.map(Link::probe).transpose().map_err(refused)?)),
             _ if is_refused => None,
             true => Some(Held::Share(account.permit(What::Streams).map_err(refused)?)),
             false => Some(Held::Share(account.permit(What::Calls).map_err(refused)?)),
         };
-        let is_service = caller.as_ref().is_some_and(|caller| caller.role == Role::Service);
+        let is_service = counted.is_some_and(|caller| caller.role == Role::Service);
         if is_grpc && !is_public {
             request.extensions_mut().insert(Known(caller));
         }
@@ -505,13 +518,15 @@ impl Access {
             .ok_or_else(|| Box::new(refuse(Failure::Unauthenticated)))?;
         caller.officer = acting(&caller, request.headers()).map_err(|failure| Box::new(refuse(failure)))?;
         match method {
-            Some(_) if caller.role == Role::Service && !self.admits_service(request.uri().path(), &presented) => {
-                let description = "the certificate of this connection is of no service that may call this one";
+            Some(_) if !is_admitted(&*self.authenticate, &caller, request.uri().path(), &presented) => {
+                let description = "the certificate of this connection is not that of the service that the token is of, \
+                                   or that service may not call this one";
                 Err(Box::new(refuse(Failure::denied(description, &caller.system))))
             }
             Some(method) if method.admits(Some(&caller)) => {
-                let judge = access::is_stream(request.uri().path())
-                    .then(|| Judge::new(&self.authenticate, request.headers(), shown.clone(), &caller));
+                let path = request.uri().path();
+                let judge = access::is_stream(path)
+                    .then(|| Judge::new(&self.authenticate, request.headers(), shown.clone(), &caller, path));
                 if let Some(trouble) = self.authenticate.trouble() {
                     request.extensions_mut().insert(UnreadTokens(trouble));
                 }
@@ -527,14 +542,6 @@ impl Access {
             // `explain` finds the words.
             None => Err(Box::new(Status::unimplemented("").into_http())),
         }
-    }
-}
-
-impl Access {
-    fn admits_service(&self, path: &str, presented: &Presented<'_>) -> bool {
-        let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-        // What all servers have is guarded by its rows alone.
-        self.authenticate.admits_service(service, presented)
     }
 }
 
@@ -657,6 +664,41 @@ mod tests {
             let (status, begun) = answer(timeout).await;
             assert_eq!((status.code(), begun), (code, begins), "{timeout}");
             assert!(status.get_details_error_info().is_some(), "{timeout}");
+        }
+    }
+
+    /// Knows everybody as the service routing, which is on the list or not.
+    struct Listed(bool);
+
+    impl Authenticate for Listed {
+        fn authenticate(&self, _: &Presented<'_>) -> Option<Identity> {
+            Some(Identity {
+                system: "routing".to_owned(),
+                agency: None,
+                role: Role::Service,
+                officer: None,
+                officer_key: crate::OfficerKey::default(),
+                proof: Proof::Token,
+            })
+        }
+
+        fn admits_service(&self, _: &str, _: &str, _: &Presented<'_>) -> bool {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_services_token_without_its_certificate_has_no_place_among_the_services() {
+        for is_listed in [true, false] {
+            let gate = open(Arc::new(Listed(is_listed)));
+            let mut request = http::Request::post("/remit.audit.v1.AuditInboundService/RecordMark")
+                .header("content-type", "application/grpc")
+                .body(Body::empty())
+                .unwrap();
+            let Ok(share) = gate.share(None, None, &mut request) else {
+                panic!("there is room")
+            };
+            assert_eq!((share.is_service, share.permit.is_some()), (is_listed, is_listed));
         }
     }
 

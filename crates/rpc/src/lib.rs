@@ -62,11 +62,11 @@ pub mod upload;
 mod violations;
 mod wire;
 
-pub use certificate::Certificate;
+pub use certificate::{Certificate, CertificateName, SPIFFE};
 pub use failure::{DOMAIN, Failure, Violation, reason};
 pub use identity::{
-    AgencyCaller, Authenticate, Identity, OfficerKey, Presented, Proof, Role, Token, Tokens, TokensError, caller,
-    unlisted,
+    AgencyCaller, Authenticate, Identity, OfficerKey, Presented, Proof, Role, Systems, Token, Tokens, TokensError,
+    caller, unlisted,
 };
 pub use limits::Limits;
 pub use metadata::{InvalidOfficer, OFFICER, Officer};

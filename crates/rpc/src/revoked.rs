@@ -14,7 +14,7 @@ use http::HeaderMap;
 use http_body::Frame;
 use tonic::Status;
 
-use crate::{Authenticate, Certificate, Failure, Identity, Presented};
+use crate::{Authenticate, Certificate, Failure, Identity, Presented, identity::is_admitted};
 
 /// Interval between judgements of an open stream. A look at a table in memory.
 pub(crate) const AGAIN: Duration = Duration::from_secs(1);
@@ -25,6 +25,7 @@ pub(crate) struct Judge {
     headers: HeaderMap,
     certificate: Option<Arc<Certificate>>,
     caller: Identity,
+    path: String,
 }
 
 impl Judge {
@@ -33,25 +34,30 @@ impl Judge {
         headers: &HeaderMap,
         certificate: Option<Arc<Certificate>>,
         caller: &Identity,
+        path: &str,
     ) -> Self {
         Self {
             authenticate: Arc::clone(authenticate),
             headers: headers.clone(),
             certificate,
             caller: caller.clone(),
+            path: path.to_owned(),
         }
     }
 
-    /// Whether the caller is still who it was.
+    /// Whether the caller is still who it was, and a service still on the list of those that may.
     fn stands(&self) -> bool {
-        let now = self.authenticate.authenticate(&Presented {
+        let presented = Presented {
             headers: &self.headers,
             certificate: self.certificate.as_deref(),
-        });
-        now.is_some_and(|now| now.is_same(&self.caller))
+        };
+        let now = self.authenticate.authenticate(&presented);
+        now.is_some_and(|now| {
+            now.is_same(&self.caller) && is_admitted(&*self.authenticate, &now, &self.path, &presented)
+        })
     }
 
-    /// Completes when the caller is no longer who it was.
+    /// Completes when the caller is no longer who it was, or no longer admitted.
     async fn revoked(self) {
         loop {
             tokio::time::sleep(AGAIN).await;
@@ -129,6 +135,45 @@ mod tests {
         }
     }
 
+    const PATH: &str = "/remit.audit.v1.AuditService/WatchCheckpoints";
+
+    /// Authenticates every request as routing, which is on the list as long as a test says.
+    struct Listed(AtomicBool);
+
+    impl Authenticate for Listed {
+        fn authenticate(&self, _: &Presented<'_>) -> Option<Identity> {
+            Some(routing())
+        }
+
+        fn admits_service(&self, own: &str, service: &str, _: &Presented<'_>) -> bool {
+            assert_eq!((own, service), ("routing", "remit.audit.v1.AuditService"));
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    fn routing() -> Identity {
+        Identity {
+            system: "routing".to_owned(),
+            role: Role::Service,
+            ..operator()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_stream_of_a_service_ends_when_it_leaves_the_list() {
+        let listed = Arc::new(Listed(AtomicBool::new(true)));
+        let authenticate: Arc<dyn Authenticate> = Arc::clone(&listed) as _;
+        let judge = Judge::new(&authenticate, &HeaderMap::new(), None, &routing(), PATH);
+        let silent = futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+        let answer = async { Ok::<_, std::io::Error>(Response::new(Body::from_stream(silent))) };
+        let mut body = judge.watch(answer).await.unwrap().into_body();
+        let hour = tokio::time::timeout(Duration::from_secs(3_600), body.frame()).await;
+        assert!(hour.is_err(), "a stream of a service on the list stays open");
+        listed.0.store(false, Ordering::SeqCst);
+        let ended = tokio::time::timeout(2 * AGAIN, body.frame()).await;
+        assert!(ended.expect("the stream ends").unwrap().unwrap().is_trailers());
+    }
+
     fn operator() -> Identity {
         Identity {
             system: "operator".to_owned(),
@@ -152,7 +197,7 @@ mod tests {
         ] {
             let known = Arc::new(Known(Mutex::new(Some(operator()))));
             let authenticate: Arc<dyn Authenticate> = Arc::clone(&known) as _;
-            let judge = Judge::new(&authenticate, &HeaderMap::new(), None, &operator());
+            let judge = Judge::new(&authenticate, &HeaderMap::new(), None, &operator(), PATH);
             // Sends nothing, so nothing but the judge can end it.
             let silent = futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
             let answer = async { Ok::<_, std::io::Error>(Response::new(Body::from_stream(silent))) };
@@ -188,7 +233,7 @@ mod tests {
     async fn an_upload_ends_before_it_is_answered() {
         let known = Arc::new(Known(Mutex::new(None)));
         let authenticate: Arc<dyn Authenticate> = Arc::clone(&known) as _;
-        let judge = Judge::new(&authenticate, &HeaderMap::new(), None, &operator());
+        let judge = Judge::new(&authenticate, &HeaderMap::new(), None, &operator(), PATH);
         let stopped = Arc::new(AtomicBool::new(false));
         let guard = Dropped(Arc::clone(&stopped));
         let upload = async move {

@@ -21,7 +21,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::certificate::{self, Certificate};
+use crate::certificate::{self, Certificate, CertificateName};
 
 /// The protocol of gRPC, and the one in which files are read, too.
 const H2: &[u8] = b"h2";
@@ -158,7 +158,10 @@ impl Tls {
     pub fn own_name(&self) -> Option<String> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let own = Certificate::of(&state.own.as_ref()?.cert)?;
-        own.names().iter().find(|name| !name.contains(['/', '*'])).cloned()
+        own.names().iter().find_map(|name| match name {
+            CertificateName::Dns(name) if !name.contains('*') => Some(name.clone()),
+            _ => None,
+        })
     }
 
     /// What a connection that begins now is served with.

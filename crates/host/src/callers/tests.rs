@@ -4,16 +4,25 @@ use serde_json::json;
 use testkit::{jwt::Signer, tls::Issuer as Authority};
 
 use super::*;
+use crate::{token_file::TokenFile, tokens::table};
 
 const NOW: i64 = 1_800_000_000;
 const YEARS: std::ops::Range<i32> = 2020..2090;
 
 const SERVICES: &str = "
 services:
-  remit.audit.v1.AuditInboundService: [spiffe://remit.test/intake, Routing.Remit.Test]
-  remit.audit.v1.AuditService: [spiffe://remit.test/audit]
-  remit.intake.v1.IntakeInboundService: [routing.remit.test]
-  remit.routing.v1.RoutingInboundService: [spiffe://remit.test/intake]
+  remit.audit.v1.AuditInboundService:
+    intake: [spiffe://remit.test/intake]
+    routing: [Routing.Remit.Test]
+  remit.audit.v1.AuditService:
+    intake: [spiffe://remit.test/intake]
+    routing: [routing.remit.test]
+    audit: [spiffe://remit.test/audit, audit.remit.test]
+  remit.intake.v1.IntakeInboundService:
+    routing: [routing.remit.test, spiffe://remit.test/routing]
+  remit.routing.v1.RoutingInboundService:
+    intake: [spiffe://remit.test/intake]
+    audit: [spiffe://remit.test/audit]
 ";
 
 const CERTIFICATES: &str = "
@@ -77,25 +86,58 @@ async fn a_file_that_says_too_little_or_too_much_is_refused_with_the_place() {
             "is no gRPC service that",
         ),
         (
-            without("RoutingInbound"),
-            "`remit.routing.v1.RoutingInboundService` has no names",
+            without("intake: [spiffe"),
+            "`remit.audit.v1.AuditInboundService` has no names for `intake`",
         ),
         (
-            SERVICES.replace("[routing.remit.test]", "[]"),
-            "`remit.intake.v1.IntakeInboundService` has no names",
+            SERVICES.replace("[routing.remit.test, spiffe://remit.test/routing]", "[]"),
+            "`remit.intake.v1.IntakeInboundService` has no names for `routing`",
         ),
-        (SERVICES.replace("[routing.remit.test]", ""), "IntakeInboundService"),
+        (SERVICES.replace("[Routing.Remit.Test]", ""), "`routing` has no value"),
         (
-            SERVICES.replace("[routing.remit.test]", "[\"*.remit.test\"]"),
+            SERVICES.replace("    routing: [Routing.Remit.Test]", "    rooting: [Routing.Remit.Test]"),
+            "did you mean `routing`?",
+        ),
+        (
+            SERVICES.replace("    routing: [routing.remit.test, ", "    audit: [a.remit.test, "),
+            "`audit` is none of Remit's services that call it",
+        ),
+        (
+            SERVICES.replace("Routing.Remit.Test", "\"*.remit.test\""),
             "neither a DNS name nor",
         ),
         (
-            SERVICES.replace("[routing.remit.test]", "[127.0.0.1]"),
+            SERVICES.replace("Routing.Remit.Test", "127.0.0.1"),
             "neither a DNS name nor",
         ),
         (
-            SERVICES.replace("[routing.remit.test]", "[https://routing]"),
+            SERVICES.replace("Routing.Remit.Test", "https://routing"),
             "neither a DNS name nor",
+        ),
+        (
+            SERVICES.replace("Routing.Remit.Test", "spiffe://remit.test"),
+            "neither a DNS name nor",
+        ),
+        (
+            SERVICES.replace("Routing.Remit.Test", "spiffe:///routing"),
+            "neither a DNS name nor",
+        ),
+        (
+            SERVICES.replace("Routing.Remit.Test", "spiffe://Remit.Test/routing"),
+            "in lower case",
+        ),
+        ("services: {}\n".to_owned(), "has no names for"),
+        (String::new(), "it says nothing"),
+        (
+            "# services:\n#   remit.audit.v1.AuditService: {}\n".to_owned(),
+            "it says nothing",
+        ),
+        ("{}\n".to_owned(), "it says nothing"),
+        ("certificates: []\nissuers: []\n".to_owned(), "it says nothing"),
+        (SERVICES[..30].to_owned(), "expected mapping start"),
+        (
+            CERTIFICATES.replace("system: bank", "system: routing"),
+            "the name of one of Remit's own services",
         ),
         (CERTIFICATES.replace("role: partner", "role: agency"), "names no agency"),
         (CERTIFICATES.replace(", agency: police-510100", ""), "names no agency"),
@@ -152,7 +194,7 @@ async fn a_file_that_says_too_little_or_too_much_is_refused_with_the_place() {
 }
 
 struct World {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     identities: Arc<Identities>,
     authority: Authority,
     signer: Signer,
@@ -166,6 +208,7 @@ async fn world(text: &str) -> World {
     let folder = tempfile::tempdir().unwrap();
     let (authority, signer) = (Authority::new().unwrap(), Signer::new().unwrap());
     let path = folder.path().join("tokens.json");
+    let file = TokenFile::hold(&path).unwrap();
     let token = |token: &str, system: &str, agency: Option<&str>, role| Token {
         token: token.to_owned(),
         system: system.to_owned(),
@@ -176,6 +219,7 @@ async fn world(text: &str) -> World {
         token(TOKEN, "police-desk", Some("police-510100"), Role::Agency),
         token("a-token-of-the-service-routing", "routing", None, Role::Service),
     ];
+    file.write(&tokens).unwrap();
     let followed = Followed::new(&path, &tokens).unwrap();
     let tls = Tls::new();
     tls.believe_callers(authority.pem().as_bytes()).unwrap();
@@ -197,7 +241,8 @@ async fn world(text: &str) -> World {
     let source = source(folder.path());
     std::fs::write(&source.path, text.replace("http://127.0.0.1:9/keys", &address)).unwrap();
     let clock = Arc::new(ManualClock::at(journal::Time(NOW * 1_000_000)));
-    let callers = source.read(&Callers::default()).unwrap();
+    let callers = source.read(&Callers::default(), followed.tokens().systems()).unwrap();
+    followed.set_others(callers.systems.clone());
     let identities = Arc::new(Identities {
         tokens: followed,
         tls: Some(tls),
@@ -206,7 +251,7 @@ async fn world(text: &str) -> World {
         trouble: RwLock::default(),
     });
     let world = World {
-        _folder: folder,
+        folder,
         identities,
         authority,
         signer,
@@ -285,6 +330,9 @@ async fn a_caller_is_known_by_token_by_certificate_and_by_both_if_they_agree() {
         (&[&own], Some(&of_nobody), police.clone()),
         (&[], Some(&of_nobody), None),
         (&[], Some(&of_both), None),
+        // Whoever has a certificate of several has a stolen token for nothing.
+        (&[&own], Some(&of_both), None),
+        (&[&desk], Some(&of_both), None),
         // They disagree.
         (&[&own], Some(&of_bank), None),
         (&[&bank], Some(&of_desk), None),
@@ -337,11 +385,12 @@ async fn rights_end_with_the_token_and_with_the_authority() {
 }
 
 #[tokio::test]
-async fn services_are_admitted_by_name_where_the_file_names_them() {
+async fn services_are_admitted_by_their_own_names_where_the_file_names_them() {
     let named = world(SERVICES).await;
-    let admits = |world: &World, service: &str, name: &str| {
-        let certificate = world.certificate(&[name]);
+    let admits = |world: &World, own: &str, service: &str, names: &[&str]| {
+        let certificate = world.certificate(names);
         world.identities.admits_service(
+            own,
             service,
             &Presented {
                 headers: &http::HeaderMap::new(),
@@ -349,29 +398,185 @@ async fn services_are_admitted_by_name_where_the_file_names_them() {
             },
         )
     };
-    for (service, name, expected) in [
-        ("remit.audit.v1.AuditInboundService", "routing.remit.test", true),
-        ("remit.audit.v1.AuditInboundService", "spiffe://remit.test/intake", true),
+    const INBOUND: &str = "remit.audit.v1.AuditInboundService";
+    for (own, service, name, expected) in [
+        ("routing", INBOUND, "routing.remit.test", true),
+        ("intake", INBOUND, "spiffe://remit.test/intake", true),
+        // The list has both; the token is the other's.
+        ("intake", INBOUND, "routing.remit.test", false),
+        ("routing", INBOUND, "spiffe://remit.test/intake", false),
+        ("intake", INBOUND, "spiffe://remit.test/Intake", false),
+        ("audit", INBOUND, "audit.remit.test", false),
+        ("audit", "remit.audit.v1.AuditService", "audit.remit.test", true),
         (
-            "remit.audit.v1.AuditInboundService",
-            "spiffe://remit.test/Intake",
+            "routing",
+            "remit.routing.v1.RoutingInboundService",
+            "routing.remit.test",
             false,
         ),
-        ("remit.audit.v1.AuditInboundService", "audit.remit.test", false),
-        ("remit.routing.v1.RoutingInboundService", "routing.remit.test", false),
-        ("remit.routing.v1.DirectoryService", "spiffe://remit.test/intake", true),
-        ("remit.routing.v1.DirectoryService", "desk.police.test", false),
+        // What others call, too.
+        (
+            "intake",
+            "remit.routing.v1.DirectoryService",
+            "spiffe://remit.test/intake",
+            true,
+        ),
+        (
+            "audit",
+            "remit.routing.v1.DirectoryService",
+            "spiffe://remit.test/intake",
+            false,
+        ),
+        ("intake", "remit.routing.v1.DirectoryService", "desk.police.test", false),
     ] {
-        assert_eq!(admits(&named, service, name), expected, "{service} {name}");
+        assert_eq!(
+            admits(&named, own, service, &[name]),
+            expected,
+            "{own} {service} {name}"
+        );
     }
     assert!(!named.identities.admits_service(
-        "remit.audit.v1.AuditInboundService",
+        "routing",
+        INBOUND,
         &Presented {
             headers: &http::HeaderMap::new(),
             certificate: None,
         }
     ));
     // Without a list, tokens alone say it.
-    let open = world("certificates: []\n").await;
-    assert!(admits(&open, "remit.audit.v1.AuditInboundService", "anybody.test"));
+    let open = world(CERTIFICATES).await;
+    assert!(admits(&open, "routing", INBOUND, &["anybody.test"]));
+}
+
+/// An authority that checks hosts' names may sign what looks like a workload's, and the other way.
+#[tokio::test]
+async fn a_name_of_one_kind_is_not_taken_for_one_of_the_other() {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+    let written = |name: SanType| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names.push(name);
+        let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+        Certificate::from_pem(pem.as_bytes()).unwrap()
+    };
+    let callers = parsed(CERTIFICATES).unwrap();
+    let named = |name: SanType| {
+        let named = Identities::by_certificate(&callers, &written(name)).unwrap();
+        named.map(|caller| caller.system)
+    };
+    let (dns, uri) = (
+        |name: &str| SanType::DnsName(name.try_into().unwrap()),
+        |name: &str| SanType::URI(name.try_into().unwrap()),
+    );
+    assert_eq!(named(uri("spiffe://police.test/desk")).as_deref(), Some("police-desk"));
+    assert_eq!(named(dns("bank.test")).as_deref(), Some("bank"));
+    assert_eq!(named(dns("spiffe://police.test/desk")), None);
+    assert_eq!(named(uri("bank.test")), None);
+    assert!(written(uri("https://bank.test/")).names().is_empty());
+}
+
+impl World {
+    fn source(&self) -> Source {
+        source(self.folder.path())
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(self.source().path, text).unwrap();
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.identities.trouble()
+    }
+
+    async fn look(&self) {
+        tokio::time::sleep(2 * LOOK).await;
+    }
+}
+
+/// Paused time advances only for awaited timers, so each wait looks at the file.
+#[tokio::test(start_paused = true)]
+async fn the_alarm_about_the_file_ends_when_it_is_back_as_it_was() {
+    let world = world(SERVICES).await;
+    tokio::spawn(follow(Arc::downgrade(&world.identities), world.source()));
+    world.look().await;
+    assert_eq!(world.trouble(), None);
+    for broken in [Some("services: ["), Some(""), None] {
+        match broken {
+            Some(text) => world.write(text),
+            None => std::fs::remove_file(world.source().path).unwrap(),
+        }
+        world.look().await;
+        assert!(world.trouble().is_some(), "{broken:?}");
+        world.write(SERVICES);
+        world.look().await;
+        assert_eq!(world.trouble(), None, "{broken:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_without_the_list_of_services_is_not_taken_while_it_runs() {
+    let world = world(SERVICES).await;
+    tokio::spawn(follow(Arc::downgrade(&world.identities), world.source()));
+    world.look().await;
+    for text in [CERTIFICATES, "services: {}\n", "", "# later\n", &SERVICES[..400]] {
+        world.write(text);
+        world.look().await;
+        assert!(
+            world.trouble().unwrap().contains("the file of callers cannot be used"),
+            "{text}"
+        );
+        assert!(world.identities.callers().services.is_some(), "{text}");
+    }
+    world.write(CERTIFICATES);
+    world.look().await;
+    assert!(world.trouble().unwrap().contains("`services` is gone"));
+    world.write(&[SERVICES, CERTIFICATES].concat());
+    world.look().await;
+    assert_eq!(
+        (world.trouble(), world.identities.callers().certificates.len()),
+        (None, 2)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_is_of_one_role_in_both_files() {
+    let world = world(CERTIFICATES).await;
+    let tokens = |system: &str, role, agency: Option<&str>, token: &str| {
+        [Token {
+            token: token.to_owned(),
+            system: system.to_owned(),
+            agency: agency.map(str::to_owned),
+            role,
+        }]
+    };
+    // At the start, also beside a token that is revoked.
+    for token in [TOKEN, ""] {
+        let held = table(&tokens("bank", Role::Operator, None, token)).unwrap();
+        let refused = world.source().read(&Callers::default(), held.systems()).unwrap_err();
+        assert!(refused.to_string().contains("`bank` has one role"), "{refused}");
+    }
+    let refused = table(&tokens("audit", Role::Auditor, None, TOKEN)).unwrap_err();
+    assert!(refused.to_string().contains("Remit's own services"), "{refused}");
+    // When the file of tokens changes.
+    let file = TokenFile::hold(&world.folder.path().join("tokens.json")).unwrap();
+    for (role, agency) in [(Role::Operator, None), (Role::Agency, Some("police-510100"))] {
+        file.write(&tokens("bank", role, agency, "another-token-of-the-bank"))
+            .unwrap();
+        world.look().await;
+        assert!(world.trouble().unwrap().contains("`bank` has one role"), "{role:?}");
+        assert_eq!(world.system(&["Bearer another-token-of-the-bank"], None), None);
+    }
+    file.write(&tokens("bank", Role::Partner, None, "another-token-of-the-bank"))
+        .unwrap();
+    world.look().await;
+    assert_eq!(world.trouble(), None);
+    assert_eq!(
+        world.system(&["Bearer another-token-of-the-bank"], None).as_deref(),
+        Some("bank")
+    );
+    // When the file of callers does.
+    tokio::spawn(follow(Arc::downgrade(&world.identities), world.source()));
+    world.write(&CERTIFICATES.replace("role: partner", "role: operator"));
+    world.look().await;
+    assert!(world.trouble().unwrap().contains("`bank` has one role"));
+    assert_eq!(world.identities.callers().systems["bank"].0, Role::Partner);
 }

@@ -182,10 +182,13 @@ async fn each_service_runs_alone() {
 async fn each_service_runs_alone_under_mutual_tls() {
     alone(Some(
         "services:
-  remit.audit.v1.AuditInboundService: [spiffe://remit.test/intake, spiffe://remit.test/routing]
-  remit.audit.v1.AuditService: [spiffe://remit.test/intake, spiffe://remit.test/routing, spiffe://remit.test/audit]
-  remit.intake.v1.IntakeInboundService: [spiffe://remit.test/routing]
-  remit.routing.v1.RoutingInboundService: [spiffe://remit.test/intake, spiffe://remit.test/audit]
+  remit.audit.v1.AuditInboundService: { intake: [spiffe://remit.test/intake], routing: [spiffe://remit.test/routing] }
+  remit.audit.v1.AuditService:
+    intake: [spiffe://remit.test/intake]
+    routing: [spiffe://remit.test/routing]
+    audit: [spiffe://remit.test/audit]
+  remit.intake.v1.IntakeInboundService: { routing: [spiffe://remit.test/routing] }
+  remit.routing.v1.RoutingInboundService: { intake: [spiffe://remit.test/intake], audit: [spiffe://remit.test/audit] }
 ",
     ))
     .await;

@@ -14,7 +14,7 @@ use host::{
     token_file::{self, TokenFile, read, secret},
 };
 use journal::SystemEntropy;
-use rpc::{Role, Token, Tokens};
+use rpc::{Role, Token};
 use tonic::Code;
 
 use super::directory::offline;
@@ -226,7 +226,7 @@ fn change(file: &Path, with: impl FnOnce(&mut Vec<Token>) -> anyhow::Result<()>)
     let held = TokenFile::hold(file)?;
     let mut tokens = held.read()?.unwrap_or_default();
     with(&mut tokens)?;
-    Tokens::new(&tokens)?;
+    host::tokens::table(&tokens)?;
     held.write(&tokens)
 }
 

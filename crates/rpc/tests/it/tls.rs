@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use api::audit::RecordMarkRequest;
 use rpc::{
-    Authenticate, Identity, Limits, Presented, Tokens,
+    Authenticate, Certificate, CertificateName, Identity, Limits, Presented, Tokens,
     client::{Bearer, connect_over},
     tls::{Tls, TlsError, Trusting},
 };
@@ -142,11 +142,14 @@ impl Authenticate for Shown {
         is_believed.then(|| self.1.authenticate(presented)).flatten()
     }
 
-    fn admits_service(&self, service: &str, presented: &Presented<'_>) -> bool {
+    fn admits_service(&self, own: &str, service: &str, presented: &Presented<'_>) -> bool {
+        let name = CertificateName::Uri(format!("spiffe://remit.test/{own}"));
         service == "remit.audit.v1.AuditInboundService"
-            && presented
-                .certificate
-                .is_some_and(|shown| shown.names().contains("spiffe://remit.test/routing"))
+            && presented.certificate.is_some_and(|shown| shown.names().contains(&name))
+    }
+
+    fn believes(&self, certificate: &Certificate) -> bool {
+        self.0.believes(certificate)
     }
 }
 
@@ -287,4 +290,13 @@ async fn a_connection_of_an_authority_that_is_gone_identifies_nobody() {
     audit.believe_callers(new.pem().as_bytes()).unwrap();
     let refused = mark(&stays).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    // It was told to go: the same client comes again, with the certificate that it has by now.
+    show(&routing, &new, "spiffe://remit.test/routing");
+    let again = async {
+        while let Err(refused) = mark(&stays).await {
+            assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(20), again).await;
+    again.expect("the client connects again");
 }
