@@ -153,10 +153,7 @@ async fn p3_each_route_of_a_case_can_be_decided_again(backend: Backend) {
     assert_eq!(details, ["substance"]);
     // A simulation decides what is in force.
     let simulated = fixture.store.case_facts(None, 10).await.unwrap();
-    assert_eq!(
-        simulated[0].facts.as_ref().unwrap().category,
-        "categories/drugs"
-    );
+    assert_eq!(simulated[0].facts.as_ref().unwrap().category, "categories/drugs");
 }
 
 async fn p7_an_excluded_agency_gets_no_refiled_case(backend: Backend) {
