@@ -537,6 +537,25 @@ mod tests {
             );
         }
 
+        // Twice, of which a reader elsewhere may take the other.
+        for (name, other) in [
+            ("client_id", "other"),
+            ("officer", "o-18"),
+            ("iss", "https://other.example"),
+            ("note", "b"),
+        ] {
+            let mut claims = claims();
+            for (name, value) in [("officer", "o-17"), ("note", "a")] {
+                claims[name] = json!(value);
+            }
+            let header = header().to_string();
+            let claims = claims.to_string();
+            verify(&signer.sign_texts(&header, &claims).unwrap(), &expected(), &keys, NOW).unwrap();
+            let doubled = claims.replacen('{', &format!("{{\"{name}\":\"{other}\","), 1);
+            let token = signer.sign_texts(&header, &doubled).unwrap();
+            assert_eq!(refused(&token), R::Malformed, "{doubled}");
+        }
+
         // Right in all but that this issuer's are signed otherwise.
         let others = Expected {
             algorithms: vec![Algorithm::RS256, Algorithm::EdDSA],
