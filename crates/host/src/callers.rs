@@ -368,12 +368,13 @@ impl Source {
     fn read(&self, before: &Callers, tokens: &Systems) -> anyhow::Result<Callers> {
         let follow = |of: &OfIssuer| {
             let known = before.issuers.get(&of.issuer).map(Issuer::keys);
-            if let Some(known) = known.filter(|known| known.address() == of.keys) {
-                return Ok(Some(Arc::clone(known)));
-            }
             let folder = self.path.parent().unwrap_or(Path::new(""));
             let ca_file = of.ca_file.as_ref().map(|file| folder.join(file));
-            IssuersKeys::follow(&of.keys, ca_file.as_deref()).map(Some)
+            if let Some(known) = known.filter(|known| known.is_of(&of.keys, ca_file.as_deref())) {
+                return Ok(Some(Arc::clone(known)));
+            }
+            let known = known.filter(|known| known.is_at(&of.keys)).map(|known| &**known);
+            IssuersKeys::follow(&of.keys, ca_file.as_deref(), known).map(Some)
         };
         let callers = self.parse(&self.text()?, follow)?;
         if before.services.is_some() && callers.services.is_none() {

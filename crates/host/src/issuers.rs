@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::Duration,
 };
@@ -27,6 +27,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::input;
+
 /// Interval between fetches of an issuer's keys.
 pub const REFRESH: Duration = Duration::from_secs(300);
 /// Interval after a fetch that failed.
@@ -39,6 +41,8 @@ pub const LIFE: Duration = Duration::from_secs(3_600);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest set of keys, in bytes.
 const LARGEST: usize = 256 << 10;
+/// Largest file of authorities, in bytes.
+const LARGEST_CA_FILE: u64 = 1 << 20;
 /// Calls that wait for keys at once; others are answered by those that are known.
 const WAITING: usize = 64;
 /// Tokens that were checked and are remembered.
@@ -115,7 +119,7 @@ impl Issuer {
 #[derive(Debug)]
 pub(crate) struct IssuersKeys {
     address: Uri,
-    client: Client,
+    believed: Mutex<Believed>,
     fetched: RwLock<Option<Fetched>>,
     trouble: RwLock<Option<String>>,
     wanted: Arc<Notify>,
@@ -125,7 +129,26 @@ pub(crate) struct IssuersKeys {
     since: Instant,
 }
 
+/// Whom the issuer's address is believed by.
 #[derive(Debug)]
+struct Believed {
+    /// Beside the machine's authorities, and what the file said last.
+    ca_file: Option<(PathBuf, Vec<u8>)>,
+    client: Client,
+}
+
+impl Believed {
+    fn read(ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        let said = ca_file.map(|path| Ok((path.to_owned(), input::read(path, LARGEST_CA_FILE)?)));
+        let said: Option<anyhow::Result<_>> = said;
+        Ok(Self {
+            ca_file: said.transpose().context("`ca_file`")?,
+            client: Client::new(Trust::load(ca_file, "`ca_file`")?, PATIENCE),
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
 struct Fetched {
     keys: Arc<Keys>,
     version: u64,
@@ -134,7 +157,8 @@ struct Fetched {
 
 impl IssuersKeys {
     /// Of an address, which is https, or http on this machine.
-    pub(crate) fn follow(address: &str, ca_file: Option<&Path>) -> anyhow::Result<Arc<Self>> {
+    /// `before` are the keys that this issuer had until now.
+    pub(crate) fn follow(address: &str, ca_file: Option<&Path>, before: Option<&Self>) -> anyhow::Result<Arc<Self>> {
         let uri: Uri = address.parse().with_context(|| format!("`{address}` is no address"))?;
         let is_here = uri
             .host()
@@ -147,16 +171,19 @@ impl IssuersKeys {
             }
         }
         let keys = Self::silent(uri, ca_file)?;
+        if let Some(before) = before {
+            let fetched = before.fetched.read().unwrap_or_else(PoisonError::into_inner).clone();
+            *keys.fetched.write().unwrap_or_else(PoisonError::into_inner) = fetched;
+        }
         tokio::spawn(fetch(Arc::downgrade(&keys)));
         Ok(keys)
     }
 
     /// Keys that nobody has fetched, and that nobody does.
     fn silent(uri: Uri, ca_file: Option<&Path>) -> anyhow::Result<Arc<Self>> {
-        let trust = Trust::load(ca_file, "`ca_file`")?;
         Ok(Arc::new(Self {
             address: uri,
-            client: Client::new(trust, PATIENCE),
+            believed: Mutex::new(Believed::read(ca_file)?),
             fetched: RwLock::default(),
             trouble: RwLock::default(),
             wanted: Arc::default(),
@@ -166,8 +193,29 @@ impl IssuersKeys {
         }))
     }
 
-    pub(crate) fn address(&self) -> String {
-        self.address.to_string()
+    /// Whether the keys are fetched from this address, believed by this file.
+    pub(crate) fn is_of(&self, address: &str, ca_file: Option<&Path>) -> bool {
+        let believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = believed.ca_file.as_ref().map(|(path, _)| path.as_path());
+        self.address == address && own == ca_file
+    }
+
+    /// Whether the keys are fetched from this address.
+    pub(crate) fn is_at(&self, address: &str) -> bool {
+        self.address == address
+    }
+
+    /// The client to ask with, by what the file of authorities says now.
+    fn client(&self) -> anyhow::Result<Client> {
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((path, said)) = &believed.ca_file
+            && input::read(path, LARGEST_CA_FILE).context("`ca_file`")? != *said
+        {
+            let path = path.clone();
+            *believed = Believed::read(Some(&path))?;
+            tracing::info!(file = %path.display(), "took new authorities of an issuer");
+        }
+        Ok(believed.client.clone())
     }
 
     /// The keys that are believed now, and their version.
@@ -224,7 +272,8 @@ impl IssuersKeys {
         let request = request
             .body(Full::new(Bytes::new()))
             .map_err(|error| error.to_string())?;
-        let answer = tokio::time::timeout(PATIENCE, self.client.send(request, LARGEST)).await;
+        let client = self.client().map_err(|error| format!("{error:#}"))?;
+        let answer = tokio::time::timeout(PATIENCE, client.send(request, LARGEST)).await;
         let answer = answer.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
         let answer = answer.map_err(|error| error.line())?;
         match answer.status() {
@@ -466,6 +515,46 @@ mod tests {
         assert!(nobody.contains("nothing listens"), "{nobody}");
     }
 
+    /// Its authority is replaced, in the file that is named and by another file; the keys stay.
+    #[tokio::test]
+    async fn new_authorities_of_an_issuer_are_taken_and_its_keys_stay() {
+        let (old, new) = (
+            testkit::tls::Issuer::new().unwrap(),
+            testkit::tls::Issuer::new().unwrap(),
+        );
+        let body = json!({ "keys": [Signer::new().unwrap().written("a")] }).to_string();
+        let behind = answering(http("200 OK", &body))
+            .await
+            .address
+            .authority()
+            .unwrap()
+            .as_str()
+            .parse()
+            .unwrap();
+        let front = testkit::tls::Front::start(behind, &new, &["localhost"], 2020..2090)
+            .await
+            .unwrap();
+        let address = format!("https://localhost:{}/keys", front.address.port());
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, old.pem()).unwrap();
+        let keys = IssuersKeys::silent(address.parse().unwrap(), Some(&file)).unwrap();
+        keys.take(Ok(set(&[Signer::new().unwrap().written("b")])));
+        keys.ask().await.unwrap_err();
+        assert!(keys.now().is_some());
+        std::fs::write(&file, new.pem()).unwrap();
+        assert!(keys.ask().await.unwrap().has("a"));
+        std::fs::write(&file, "cut").unwrap();
+        let error = keys.ask().await.unwrap_err();
+        assert!(error.contains("ca.pem"), "{error}");
+
+        let other = folder.path().join("other.pem");
+        std::fs::write(&other, new.pem()).unwrap();
+        assert!(keys.is_of(&address, Some(&file)) && !keys.is_of(&address, Some(&other)));
+        let next = IssuersKeys::follow(&address, Some(&other), Some(&keys)).unwrap();
+        assert!(next.now().is_some_and(|(keys, _)| keys.has("b")));
+    }
+
     /// In paused time, which goes on when nothing else does.
     #[tokio::test(start_paused = true)]
     async fn an_issuer_that_does_not_answer_is_not_waited_for() {
@@ -483,7 +572,7 @@ mod tests {
             ("file:///etc/keys", false),
             ("/keys", false),
         ] {
-            assert_eq!(IssuersKeys::follow(address, None).is_ok(), is_taken, "{address}");
+            assert_eq!(IssuersKeys::follow(address, None, None).is_ok(), is_taken, "{address}");
         }
     }
 }

@@ -52,7 +52,7 @@ fn source(folder: &Path) -> Source {
 }
 
 fn parsed(text: &str) -> anyhow::Result<Callers> {
-    let keys = IssuersKeys::follow("http://127.0.0.1:9/keys", None)?;
+    let keys = IssuersKeys::follow("http://127.0.0.1:9/keys", None, None)?;
     source(Path::new("")).parse(text, |_| Ok(Some(Arc::clone(&keys))))
 }
 
