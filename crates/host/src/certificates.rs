@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rpc::{CertificateLabel, certificate_ends, certificate_is_stale, tls::Tls};
 use tokio::time::Instant;
 
@@ -175,8 +175,17 @@ fn first(config: &Config) -> anyhow::Result<Option<(Arc<Tls>, Vec<Followed>)>> {
     }
     let tls = Tls::new();
     let followed: anyhow::Result<Vec<_>> = parts.into_iter().map(|part| Followed::first(part, &tls)).collect();
-    Ok(Some((tls, followed?)))
+    let followed = followed?;
+    if tls.believes_itself() == Some(false) {
+        bail!("{STRANGE}");
+    }
+    Ok(Some((tls, followed)))
 }
+
+/// Services show their certificates to each other: one that is not believed is no connection.
+const STRANGE: &str = "the authorities in `tls.client_ca_file` do not believe the certificate in \
+                       `tls.certificate_file` as a caller's, and by it this process calls the other services: put its \
+                       authority there, too, and let the certificate be for clients and servers";
 
 /// Like [`read`], and follows the files as long as it is used. Call it inside a runtime.
 pub(crate) fn follow(config: &Config) -> anyhow::Result<Option<Arc<Tls>>> {
@@ -188,12 +197,18 @@ pub(crate) fn follow(config: &Config) -> anyhow::Result<Option<Arc<Tls>>> {
 }
 
 async fn look(tls: Weak<Tls>, mut followed: Vec<Followed>) {
+    let mut believed_itself = true;
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(tls) = tls.upgrade() else { return };
         for part in &mut followed {
             part.look(&tls);
         }
+        let believes_itself = tls.believes_itself() != Some(false);
+        if !believes_itself && believed_itself {
+            tracing::error!(STRANGE);
+        }
+        believed_itself = believes_itself;
     }
 }
 
@@ -298,6 +313,18 @@ mod tests {
         tokio::time::sleep(2 * LOOK).await;
         assert_eq!(shown(), "third.remit");
         assert!(!metrics().contains(OWN_IS_STALE));
+    }
+
+    #[test]
+    fn a_start_is_refused_whose_certificate_its_peers_would_not_believe() {
+        let mount = Mount::new();
+        let mut config = mount.config();
+        config.tls.client_ca_file = Some(mount.issuer.file().to_owned());
+        read(&config).unwrap();
+        let others = Issuer::new().unwrap();
+        config.tls.client_ca_file = Some(others.file().to_owned());
+        let refusal = format!("{:#}", read(&config).unwrap_err());
+        assert!(refusal.contains("`tls.client_ca_file`"), "{refusal}");
     }
 
     #[test]

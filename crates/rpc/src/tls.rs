@@ -153,6 +153,16 @@ impl Tls {
         Ok(not_after)
     }
 
+    /// Whether those who believe callers as this does believe the certificate that is shown; none
+    /// where nothing is shown, or no callers are believed.
+    #[must_use]
+    pub fn believes_itself(&self) -> Option<bool> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let (own, others) = state.own.as_ref()?.cert.split_first()?;
+        let callers = state.callers.as_ref()?;
+        Some(callers.verify_client_cert(own, others, UnixTime::now()).is_ok())
+    }
+
     /// The first DNS name of the certificate that is shown.
     #[must_use]
     pub fn own_name(&self) -> Option<String> {
