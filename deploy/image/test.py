@@ -170,6 +170,7 @@ def run(root, process):
             assert "ro" in mount_of(serve.pid, root).split(","), "its root can be written"
         # Names resolve with the libraries of the image alone.
         asked = [*command, *entry, "log", "checkpoint", "--server", f"http://remit.test:{ports['audit']}", "--token", "none"]
+        asked.append("--encrypted-elsewhere")
         named = subprocess.run(asked, env=environment, capture_output=True, text=True)
         if isolated:
             assert named.returncode == 1 and "token" in named.stderr, f"names do not resolve: {named.stdout}{named.stderr}"

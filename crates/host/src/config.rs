@@ -9,7 +9,7 @@ mod values;
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -686,13 +686,31 @@ impl Config {
         )?))
     }
 
-    /// Refuses to serve these services in the clear where others than this machine could listen.
+    /// Refuses to serve these services in the clear where others than this machine could listen, and
+    /// to call their peers so.
     ///
     /// # Errors
     ///
     /// [`Unusable`] with the key of the address, and what can be done.
     pub fn refuse_plaintext(&self, services: &[Service]) -> Result<(), Unusable> {
-        if self.tls.certificate_file.is_some() || self.tls.encrypted_elsewhere {
+        if self.tls.encrypted_elsewhere {
+            return Ok(());
+        }
+        // Those that run in one process reach each other within it.
+        let peers = Service::ALL.into_iter().filter(|peer| !services.contains(peer));
+        for peer in peers {
+            if let Some(address) = &self.endpoint(peer).address
+                && is_plaintext(address.as_str())
+            {
+                return Err(Unusable(format!(
+                    "`{peer}.address` is {}, off this machine and without TLS: this service's token and reports would \
+                     go there in the clear. Write https:// and set `tls.ca_file`; or, where something else encrypts what \
+                     goes there, say so with `tls.encrypted_elsewhere: true`",
+                    address.as_str()
+                )));
+            }
+        }
+        if self.tls.certificate_file.is_some() {
             return Ok(());
         }
         let open = services
@@ -769,6 +787,20 @@ impl Config {
         }
         shown
     }
+}
+
+/// Whether what goes to a server's address leaves this machine in the clear.
+pub fn is_plaintext(address: &str) -> bool {
+    let Ok(uri) = address.parse::<http::Uri>() else {
+        return false;
+    };
+    let host = uri.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_here = match host.parse::<IpAddr>() {
+        Ok(ip) => ip.to_canonical().is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    };
+    uri.scheme_str() == Some("http") && !is_here
 }
 
 /// YAML of sections of scalars in which what has no value is a comment, sections included.

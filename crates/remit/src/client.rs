@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use host::{
     Unusable,
-    config::{Address, Service, nearest},
+    config::{Address, Service, is_plaintext, nearest},
     data_dir::{Endpoints, Layout, OPERATOR},
     input,
     token_file::find_entry,
@@ -104,6 +104,10 @@ pub struct Given {
         help_heading = "Connection"
     )]
     server_name: Option<String>,
+    /// Call servers off this machine without TLS (http://), too: something else encrypts what goes there, such as a
+    /// mesh or a VPN
+    #[arg(long, global = true, env = "REMIT_ENCRYPTED_ELSEWHERE", help_heading = "Connection")]
+    encrypted_elsewhere: bool,
     /// The officer who acts through the caller's system; who acts is part of what is logged
     #[arg(
         long,
@@ -218,6 +222,7 @@ impl Access {
             token_file: None,
             ca_file: None,
             server_name: None,
+            encrypted_elsewhere: false,
             officer: None,
             json: false,
         })
@@ -315,6 +320,7 @@ impl Access {
         deadline: Option<Duration>,
     ) -> anyhow::Result<Target> {
         let address = self.address(service, server)?;
+        self.refuse_plaintext(service, &address)?;
         let trusting = self.trusting(&address)?;
         let channel = Bearer::new(&self.token()?)
             .and_then(|bearer| {
@@ -322,6 +328,20 @@ impl Access {
             })
             .map_err(|error| Failed::Usage(error.to_string()))?;
         Ok(Target { channel, address })
+    }
+
+    /// Refuses to send a token where others could read it.
+    fn refuse_plaintext(&self, service: Service, address: &str) -> anyhow::Result<()> {
+        // What an instance on this machine listens on is this machine, whatever it is called.
+        let is_served_here = || anyhow::Ok(self.served_here()?.is_some_and(|served| served.of(service) == address));
+        if self.encrypted_elsewhere || !is_plaintext(address) || is_served_here()? {
+            return Ok(());
+        }
+        Err(Failed::Usage(format!(
+            "`{address}` is off this machine and without TLS: the token and what is sent could be read on the way. Write \
+             https://; or, where something else encrypts what goes there, add --encrypted-elsewhere"
+        ))
+        .into())
     }
 
     /// How a server is reached over TLS, where its address asks for that.

@@ -508,6 +508,31 @@ async fn plaintext_beyond_the_loopback_is_refused_unless_something_else_encrypts
     // Of what is not served, nothing is asked.
     let config = load("routing:\n  listen: \"0.0.0.0:7302\"\n", &[], Vec::new()).unwrap();
     config.refuse_plaintext(&[Service::Intake, Service::Audit]).unwrap();
+    // Nor are peers called so.
+    for (address, is_here) in [
+        ("http://audit:7303", false),
+        ("http://192.0.2.7:7303", false),
+        ("http://[2001:db8::1]:7303", false),
+        ("http://localhost.example:7303", false),
+        ("http://127.0.0.1:7303", true),
+        ("http://localhost:7303", true),
+        ("http://[::1]:7303", true),
+        ("https://audit:7303", true),
+    ] {
+        let yaml = format!("audit:\n  address: \"{address}\"\ntls:\n  ca_file: ca.pem\n");
+        let config = load(&yaml, &[], Vec::new()).unwrap();
+        let called = config.refuse_plaintext(&[Service::Intake]);
+        assert_eq!(called.is_ok(), is_here, "{address}");
+        if let Err(refusal) = called {
+            assert!(refusal.to_string().contains("`audit.address`"), "{refusal}");
+        }
+        // Its own address, or within one process.
+        config.refuse_plaintext(&[Service::Audit]).unwrap();
+        config.refuse_plaintext(&Service::ALL).unwrap();
+        let elsewhere = format!("{yaml}  encrypted_elsewhere: true\n");
+        let config = load(&elsewhere, &[], Vec::new()).unwrap();
+        config.refuse_plaintext(&[Service::Intake]).unwrap();
+    }
     // By the check, and by the start.
     let (check, start) = (
         host::check(Some(Service::Routing), &config).await,

@@ -24,6 +24,31 @@ fn set(certs: &Path, name: &str) -> Vec<String> {
     .collect()
 }
 
+/// Nothing listens there: a call that is made ends otherwise.
+#[test]
+fn a_token_is_not_sent_off_this_machine_in_the_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    let call = |address: &str, more: &[&str]| {
+        let place = ["log", "checkpoint", "--token", "none", "--server", address];
+        let output = remit(&[&place[..], more].concat())
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), said)
+    };
+    for address in ["http://remit.invalid:1", "http://remit.localhost.invalid:1"] {
+        let (code, said) = call(address, &[]);
+        assert!(code == 2 && said.contains("--encrypted-elsewhere"), "{code} {said}");
+        let (code, said) = call(address, &["--encrypted-elsewhere"]);
+        assert!(code == 4, "{code} {said}");
+    }
+    for address in ["http://127.0.0.1:1", "http://localhost:1", "https://remit.invalid:1"] {
+        let (code, said) = call(address, &[]);
+        assert!(code == 4, "{address} {code} {said}");
+    }
+}
+
 #[test]
 fn a_whole_instance_serves_tls_and_is_called_under_it() {
     let folder = tempfile::tempdir().unwrap();
