@@ -42,16 +42,13 @@ pub fn code(text: &str) -> String {
 }
 
 /// A reference of somebody else's books, such as a file number, as it is compared: composed, without
-/// what nobody sees, and with one space where there is white space within.
+/// what nobody sees, and with one space where there is white space within. A form has itself.
 #[must_use]
 pub fn reference(text: &str) -> String {
-    let normal = ComposingNormalizerBorrowed::new_nfc().normalize(text);
-    let words: Vec<_> = normal.split_whitespace().map(visible).collect();
-    let words: Vec<_> = words
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|word: &&str| !word.is_empty())
-        .collect();
+    // What nobody sees can stand between a letter and its accent: it goes first.
+    let visible = visible(text);
+    let normal = ComposingNormalizerBorrowed::new_nfc().normalize(&visible);
+    let words: Vec<_> = normal.split_whitespace().collect();
     words.join(" ")
 }
 
@@ -99,8 +96,20 @@ mod tests {
         }
         assert_ne!(reference("a 12/é"), "A 12/é", "letter case counts");
         assert_eq!(reference(" \u{200b} "), "");
+        assert_eq!(reference("e\u{200b}\u{301}"), "é");
         for text in ["举报-2026", "x", "\u{200b}a \u{feff} b"] {
             assert_eq!(reference(&reference(text)), reference(text));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_reference_is_its_own_form(text in "([aeé1 ]|[\u{300}-\u{36f}]|[\u{1100}-\u{11ff}]|[\u{200b}-\u{200f}\u{34f}\u{ad}\u{3000}]|\\PC){0,24}") {
+            let form = reference(&text);
+            proptest::prop_assert_eq!(reference(&form), form.clone(), "{:?}", text);
+            // Nor does what nobody sees make another of it, wherever it stands.
+            let spread: String = text.chars().flat_map(|c| [c, '\u{200b}']).collect();
+            proptest::prop_assert_eq!(reference(&spread), form);
         }
     }
 
