@@ -27,25 +27,30 @@ pub trait Purse: Send + Sync + 'static {
     /// The status to refuse it with, when that is too much.
     fn pay(&self, bytes: usize) -> Result<(), Status>;
 
-    /// Pays once more for the last message, of so many bytes, for as long as what is returned is
-    /// kept: of a stream, messages are paid for until the next one is asked for.
-    ///
-    /// # Errors
-    /// When there is no room for it beside others; later there may be.
-    fn hold(&self, bytes: usize) -> Result<Kept, Status>;
+    /// Hands over what was paid for the last message, of so many bytes, for as long as what is
+    /// returned is kept: of a stream, messages are paid for until the next one is asked for.
+    fn hold(&self, bytes: usize) -> Kept;
+
+    /// Whether a message as large as the last one, with what it takes once it is decoded, has room
+    /// beside what is held.
+    fn has_room(&self, bytes: usize) -> bool;
 }
 
 /// What a message takes, until this is dropped.
 pub type Kept = Box<dyn Send + Sync>;
 
 /// Holds the last message that was decoded in this call, of so many bytes: see [`Purse::hold`].
-///
-/// # Errors
-/// When there is no room for it beside others.
-pub fn hold(bytes: usize) -> Result<Kept, Status> {
+#[must_use]
+pub fn hold(bytes: usize) -> Kept {
     PURSE
         .try_with(|purse| purse.hold(bytes))
-        .unwrap_or_else(|_| Ok(Box::new(())))
+        .unwrap_or_else(|_| Box::new(()))
+}
+
+/// Whether another message like the last one has room: see [`Purse::has_room`].
+#[must_use]
+pub fn has_room(bytes: usize) -> bool {
+    PURSE.try_with(|purse| purse.has_room(bytes)).unwrap_or(true)
 }
 
 tokio::task_local! {

@@ -56,6 +56,11 @@ impl Used {
         taken.is_ok()
     }
 
+    fn has(&self, what: What, number: usize, bound: usize) -> bool {
+        let used = self.0[what as usize].load(Ordering::Relaxed);
+        used.checked_add(number).is_some_and(|used| used <= bound)
+    }
+
     fn give(&self, what: What, number: usize) {
         self.0[what as usize].fetch_sub(number, Ordering::Relaxed);
     }
@@ -278,13 +283,34 @@ impl Purse for Lease {
             return Err(too_large(limit));
         }
         self.decoded.store(bytes, Ordering::Relaxed);
-        Ok(self.more(bytes)?)
+        if let Err(failure) = self.more(bytes) {
+            // What does not fit even alone never will: no time to wait is told.
+            let own = self.taken.load(Ordering::Relaxed).saturating_add(bytes);
+            let most = self.account.lane.of_one[What::Bytes as usize];
+            return Err(match own > most {
+                true => too_large(most),
+                false => failure.into(),
+            });
+        }
+        Ok(())
     }
 
-    fn hold(&self, bytes: usize) -> Result<Kept, Status> {
+    fn hold(&self, bytes: usize) -> Kept {
+        // It is paid for; paid again, a large one would wait for itself.
+        let wanted = bytes.saturating_add(self.decoded.swap(0, Ordering::Relaxed));
+        let rest = |taken: usize| Some(taken.saturating_sub(wanted));
+        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
         let lease = self.account.lease();
-        lease.more(bytes.saturating_add(self.decoded.load(Ordering::Relaxed)))?;
-        Ok(Box::new(lease))
+        lease
+            .taken
+            .store(taken.unwrap_or_default().min(wanted), Ordering::Relaxed);
+        Box::new(lease)
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        let (what, lane) = (What::Bytes, &self.account.lane);
+        let own = self.account.own.has(what, bytes, lane.of_one[what as usize]);
+        own && lane.used.has(what, bytes, lane.of_all[what as usize])
     }
 }
 
@@ -387,6 +413,34 @@ mod tests {
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert_eq!(refused.get_details_error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
         assert!(refused.get_details_retry_info().is_none());
+    }
+
+    #[test]
+    fn a_message_that_is_held_is_paid_for_once() {
+        let shares = shares();
+        let account = shares.of(Some(&caller("desk", Role::Agency)), None);
+        let lease = account.lease();
+        // Most of what the caller may have, and the beginning of the next message.
+        lease.more(190).unwrap();
+        lease.pay(180).unwrap();
+        let kept = lease.hold(180);
+        assert_eq!(shares.taken(What::Bytes), 370);
+        assert!(lease.has_room(30) && !lease.has_room(31));
+        // The next message is asked for.
+        lease.keep(10);
+        assert_eq!(shares.taken(What::Bytes), 370);
+        lease.settle();
+        assert_eq!(shares.taken(What::Bytes), 360);
+        drop(kept);
+        assert_eq!(shares.taken(What::Bytes), 0);
+        // Nothing that was not paid for is handed over.
+        drop(lease.hold(1_000));
+        assert_eq!(shares.taken(What::Bytes), 0);
+        // What does not fit alone is not told to try again, and what does not fit beside others is.
+        lease.more(200).unwrap();
+        assert!(lease.pay(201).unwrap_err().get_details_retry_info().is_none());
+        let other = account.lease();
+        assert!(other.pay(201).unwrap_err().get_details_retry_info().is_some());
     }
 
     #[test]

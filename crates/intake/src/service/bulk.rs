@@ -3,7 +3,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,6 +24,7 @@ use prost::Message as _;
 use rpc::{Failure, Identity, Violation};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
     time::{Instant, sleep},
 };
 use tonic::Status;
@@ -39,9 +44,12 @@ const AT_WORK: usize = crate::ACCEPTANCES;
 const OF_ONE: usize = 512;
 const OF_ALL: usize = 2_048;
 
-/// How long a report waits for room in its caller's bytes, and how often it is looked for.
+/// How long the next report of a stream waits for room in its caller's bytes, and how often that is
+/// looked for.
 const PATIENCE: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(10);
+/// Bytes that come with a message: the beginning of the next, and what its parts take.
+const MARGIN: usize = 64 << 10;
 
 /// Whose turn it is of those who submit many.
 #[derive(Debug)]
@@ -115,12 +123,17 @@ impl Service {
         caller: Identity,
         requests: impl Stream<Item = Result<SubmitReportsRequest, Status>> + Send + 'static,
     ) -> impl Stream<Item = Result<SubmittedReport, Status>> + Send + 'static {
-        // What is at work is paid for until it is answered, and no further message is asked for
-        // before there is room for it.
-        let requests = requests.then(async |message| {
-            let request = message?.request.unwrap_or_default();
-            let kept = hold(request.encoded_len()).await?;
-            Ok((request, Some(kept)))
+        let reading = Reading {
+            requests: Box::pin(requests),
+            at_work: Arc::default(),
+            last: 0,
+        };
+        let requests = stream::unfold(Some(reading), |reading| async {
+            let mut reading = reading?;
+            let message = reading.next().await?;
+            // Behind an error there is nothing more to ask for.
+            let next = message.is_ok().then_some(reading);
+            Some((message, next))
         });
         Arc::new(self.clone()).answers(caller, requests)
     }
@@ -130,7 +143,7 @@ impl Service {
     fn answers<E: From<Failure> + Send + 'static>(
         self: Arc<Self>,
         caller: Identity,
-        requests: impl Stream<Item = Result<(SubmitReportRequest, Option<Kept>), E>> + Send,
+        requests: impl Stream<Item = Result<(SubmitReportRequest, Option<Held>), E>> + Send,
     ) -> impl Stream<Item = Result<SubmittedReport, E>> + Send {
         let own = self.turns.of(&caller);
         let caller = Arc::new(caller);
@@ -158,12 +171,63 @@ impl Service {
             }
         });
         let answers = begun.map(|begun| match begun {
-            Ok(answer) => {
-                Either::Left(answer.map(|answer| answer.map_err(|error| E::from(Failure::Internal(Box::new(error))))))
-            }
+            Ok(answer) => Either::Left(ended(answer).map(Ok)),
             Err(error) => Either::Right(ready(Err(error))),
         });
         answers.buffered(AT_WORK)
+    }
+}
+
+/// What became of a report; one whose task was broken off keeps no other from its answer.
+async fn ended(task: JoinHandle<SubmittedReport>) -> SubmittedReport {
+    task.await
+        .unwrap_or_else(|error| answer(Err(Failure::Internal(Box::new(error)))))
+}
+
+/// A stream that is read.
+struct Reading<S> {
+    requests: Pin<Box<S>>,
+    /// Reports of it that have no outcome yet.
+    at_work: Arc<AtomicUsize>,
+    /// Bytes of the last one, in all that it takes.
+    last: usize,
+}
+
+impl<S: Stream<Item = Result<SubmitReportsRequest, Status>>> Reading<S> {
+    /// The next report. It is asked for once there is room for one like the last, or none of this
+    /// stream is at work: what is at work waits for no room, so that streams do not wait for each
+    /// other.
+    async fn next(&mut self) -> Option<Result<(SubmitReportRequest, Option<Held>), Status>> {
+        let begun = Instant::now();
+        while self.at_work.load(Ordering::Acquire) > 0 && !cost::has_room(self.last) && begun.elapsed() < PATIENCE {
+            sleep(AGAIN).await;
+        }
+        let message = match self.requests.next().await? {
+            Ok(message) => message,
+            Err(status) => return Some(Err(status)),
+        };
+        let request = message.request.unwrap_or_default();
+        let bytes = request.encoded_len();
+        // As it comes, and decoded.
+        self.last = bytes.saturating_mul(2) + MARGIN;
+        self.at_work.fetch_add(1, Ordering::AcqRel);
+        let held = Held {
+            _paid: cost::hold(bytes),
+            at_work: Arc::clone(&self.at_work),
+        };
+        Some(Ok((request, Some(held))))
+    }
+}
+
+/// A report of a stream that is at work, and paid for until it is answered.
+struct Held {
+    _paid: Kept,
+    at_work: Arc<AtomicUsize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.at_work.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -186,17 +250,6 @@ fn texts(request: &SubmitReportRequest) -> Vec<Violation> {
     refused
         .map(|(field, description)| Violation::new(field, description))
         .collect()
-}
-
-/// Holds the message that came last until it is answered, once there is room.
-async fn hold(bytes: usize) -> Result<Kept, Status> {
-    let begun = Instant::now();
-    loop {
-        match cost::hold(bytes) {
-            Err(_) if begun.elapsed() < PATIENCE => sleep(AGAIN).await,
-            held => return held,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -235,6 +288,16 @@ mod tests {
         drop((taken, other));
         assert!(futures::poll!(&mut third).is_ready());
         assert!(futures::poll!(&mut fourth).is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_report_whose_task_is_broken_off_is_an_error_of_its_own() {
+        let broken = tokio::spawn(async { panic!("one of many") });
+        let Some(Became::Error(error)) = ended(broken).await.result else {
+            panic!("it is not recorded");
+        };
+        assert_eq!(error.code, i32::from(tonic::Code::Internal));
+        assert!(!error.message.contains("one of many"), "{}", error.message);
     }
 
     #[tokio::test]

@@ -431,6 +431,37 @@ async fn reports_at_work_are_paid_for_and_more_are_not_taken() {
     client.submit_report(only).await.unwrap();
 }
 
+/// A large report is paid for once: with the shipped limits it has an answer, as has what is behind
+/// it, and two streams of such do not wait for each other.
+#[tokio::test]
+async fn large_reports_keep_nothing_behind_them_from_an_answer() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let large = |number, bytes: usize| {
+        let mut request = report(number);
+        request.report.as_mut().unwrap().narrative = "x".repeat(bytes);
+        message(request)
+    };
+    let (size, most) = ((7 << 20) / 2, Duration::from_secs(20));
+    let messages = vec![message(report(1)), large(2, size), large(3, size), message(report(4))];
+    let (all, error) = tokio::time::timeout(most, results(&served, messages)).await.unwrap();
+    assert!(error.is_none(), "{error:?}");
+    let told_of: Vec<_> = all.iter().map(|result| told(result).is_ok()).collect();
+    assert_eq!(told_of, [true, false, false, true]);
+    assert_eq!(told(&all[1]).unwrap_err().1, ["report.narrative"]);
+
+    // Both are at work, and neither is answered before the other came.
+    let size = (5 << 20) / 2;
+    let both = ["a", "b"].map(|_| results(&served, vec![large(5, size), message(report(6))]));
+    for (all, error) in tokio::time::timeout(most, futures::future::join_all(both))
+        .await
+        .unwrap()
+    {
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(all.len(), 2);
+    }
+}
+
 #[tokio::test]
 async fn p7_only_senders_submit_many() {
     let backend = Backend::sqlite();
