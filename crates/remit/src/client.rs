@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use data_encoding::HEXLOWER;
 use host::{
     Unusable,
     config::{Address, Service, is_plaintext, nearest},
@@ -21,6 +22,7 @@ use rpc::{
     client::{Bearer, Caller},
     tls::Trusting,
 };
+use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -465,6 +467,26 @@ impl Access {
             meant.unwrap_or_default()
         );
         Err(Failed::Usage(message).into())
+    }
+
+    /// Who calls, to tell callers apart: the system in the data directory's tokens, or else a hash of
+    /// the token.
+    pub fn caller(&self) -> anyhow::Result<String> {
+        let token = self.token()?;
+        let tokens = match self.layout() {
+            Ok(layout) => layout.read_tokens()?.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        Ok(match tokens.iter().find(|entry| entry.token == token) {
+            Some(entry) => match &entry.agency {
+                Some(agency) => format!("{} of {agency}", entry.system),
+                None => entry.system.clone(),
+            },
+            None => {
+                let hash = HEXLOWER.encode(&Sha256::digest(token));
+                format!("the token with hash {}", &hash[..16])
+            }
+        })
     }
 
     /// The log's verifier key: the given one, or that of the data directory.

@@ -91,13 +91,14 @@ fn a_file_is_imported_once_and_what_is_refused_is_listed_with_its_line() {
         .map(|fault| fault["field"].clone())
         .collect();
     assert_eq!(fields, ["report.category", "report.language_code"]);
-    let receipts = lines(&receipts);
+    let receipts_file = receipts.clone();
+    let receipts = lines(&receipts_file);
     let ids: Vec<_> = receipts
         .iter()
         .map(|line| line["externalId"].as_str().unwrap())
         .collect();
     assert!(
-        ids[0].starts_with("import-") && ids[0].ends_with("-1") && ids[2] == "desk-5",
+        ids[0].starts_with("import-") && ids[1].ends_with("-1") && ids[2] == "desk-5",
         "{ids:?}"
     );
     server.ok(&["report", "receipt", receipts[0]["receipt"].as_str().unwrap()]);
@@ -107,6 +108,13 @@ fn a_file_is_imported_once_and_what_is_refused_is_listed_with_its_line() {
     let again = server.remit(&import).output().unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&again.stdout).unwrap(), told);
     fs::remove_file(format!("{file}.import")).unwrap();
+    for there in [&format!("{file}.rejects.ndjson"), &receipts_file] {
+        let was = fs::read(there).unwrap();
+        let (code, error) = server.fails(&import);
+        assert!(code == 2 && error.contains("is there already: move it away"), "{error}");
+        assert_eq!(fs::read(there).unwrap(), was);
+        fs::remove_file(there).unwrap();
+    }
     let again = server.remit(&import).output().unwrap();
     let again: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(
@@ -119,6 +127,51 @@ fn a_file_is_imported_once_and_what_is_refused_is_listed_with_its_line() {
     let (code, error) = server.fails(&import);
     assert_eq!(code, 2);
     assert!(error.contains("is of an import of another file"), "{error}");
+    // Corrected, with a line more in front of the others, it brings in what is new.
+    let corrected = path(folder.path(), "corrected.ndjson");
+    fs::write(
+        &corrected,
+        format!("{}\n{}\n{}\n{own}\n", report(9), report(1), report(2)),
+    )
+    .unwrap();
+    let corrected = server.json(&["report", "import", &corrected, "--as", "police-440000", "--json"]);
+    assert_eq!((&corrected["accepted"], &corrected["known"]), (&json!(1), &json!(3)));
+    assert_eq!(names(&server).len(), 4);
+}
+
+#[test]
+fn an_import_writes_over_no_file_and_takes_no_fault_of_the_caller_for_one_of_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let file = path(folder.path(), "reports.ndjson");
+    let text = format!(
+        "{}\n{}\n{{\"category\":\"categories/nothing\"}}\n",
+        report(1),
+        report(2)
+    );
+    fs::write(&file, &text).unwrap();
+    for (option, named, expected) in [
+        ("--rejects", "reports.ndjson", "cannot be both the file and --rejects"),
+        (
+            "--receipts",
+            "./reports.ndjson.import",
+            "cannot be both --progress and --receipts",
+        ),
+    ] {
+        let named = path(folder.path(), named);
+        let (code, error) = server.fails(&["report", "import", &file, option, &named, "--as", "police-440000"]);
+        assert!(code == 2 && error.contains(expected), "{error}");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    // An auditor submits no reports: that says nothing about them.
+    let (_, error) = server.fails(&["report", "import", &file, "--as", "auditor"]);
+    assert!(error.contains("the import stopped"), "{error}");
+    let state: Value = serde_json::from_str(&fs::read_to_string(format!("{file}.import")).unwrap()).unwrap();
+    assert_eq!((&state["done"], &state["finished"]), (&json!(0), &json!(false)));
+    assert!(!Path::new(&format!("{file}.rejects.ndjson")).exists());
+    // Who goes on with it is who began it.
+    let (code, error) = server.fails(&["report", "import", &file, "--as", "police-440000"]);
+    assert!(code == 2 && error.contains("by another caller"), "{error}");
 }
 
 #[test]
@@ -126,7 +179,7 @@ fn p1_an_import_that_is_killed_goes_on_without_doubles_and_without_loss() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
     let file = path(folder.path(), "reports.ndjson");
-    let count = 6_000;
+    let count = 12_000;
     let mut text = String::new();
     for number in 0..count {
         match number % 100 {
@@ -140,7 +193,6 @@ fn p1_an_import_that_is_killed_goes_on_without_doubles_and_without_loss() {
     }
     fs::write(&file, text).unwrap();
     let import = ["report", "import", &file, "--as", "police-440000", "--json"];
-    let mut kills = 0;
     for _ in 0..2 {
         let before = fs::read_to_string(format!("{file}.import")).unwrap_or_default();
         let mut child = server
@@ -152,14 +204,21 @@ fn p1_an_import_that_is_killed_goes_on_without_doubles_and_without_loss() {
         // In the middle: it has said how far it is, anew.
         eventually("it says how far it is", || {
             let now = fs::read_to_string(format!("{file}.import")).unwrap_or_default();
+            let now = if now.contains("\"done\": 0,") {
+                before.clone()
+            } else {
+                now
+            };
             (now != before || child.try_wait().unwrap().is_some()).then_some(())
         });
-        kills += usize::from(child.try_wait().unwrap().is_none());
         // SIGKILL.
         let _ = child.kill();
         child.wait().unwrap();
+        let left: Value = serde_json::from_str(&fs::read_to_string(format!("{file}.import")).unwrap()).unwrap();
+        let done = left["done"].as_u64().unwrap();
+        assert_eq!(left["finished"], json!(false), "it was faster than this test");
+        assert!(0 < done && done < count as u64, "{done} of {count}");
     }
-    assert!(kills > 0, "it was faster than this test");
     let output = server.remit(&import).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -172,7 +231,7 @@ fn p1_an_import_that_is_killed_goes_on_without_doubles_and_without_loss() {
     // Each is refused once, in order.
     let rejects = lines(&format!("{file}.rejects.ndjson"));
     let at: Vec<_> = rejects.iter().map(|reject| reject["line"].as_u64().unwrap()).collect();
-    assert_eq!(at, (1..=60).map(|n| n * 100).collect::<Vec<u64>>());
+    assert_eq!(at, (1..=count as u64 / 100).map(|n| n * 100).collect::<Vec<u64>>());
 }
 
 #[test]
@@ -223,7 +282,27 @@ fn a_table_and_xarf_messages_are_imported_with_their_evidence() {
         "police-440000",
     ]);
     assert!(shown.contains("=1+1") && shown.contains("甲-1"), "{shown}");
-    // In GBK nothing is sent.
+    // In GBK nothing is sent, nor with a quote that takes the rest of the rows along.
+    for ending in [".import", ".rejects.ndjson"] {
+        fs::remove_file(format!("{table}{ending}")).unwrap();
+    }
+    fs::write(
+        &table,
+        "编号,网址,说明\n甲-7,https://a.example/,x\n甲-8,https://a.example/,\"x\n甲-9,,\n",
+    )
+    .unwrap();
+    let import = [
+        "report",
+        "import",
+        &table,
+        "--mapping",
+        &mapping,
+        "--as",
+        "police-440000",
+    ];
+    let (code, error) = server.fails(&import);
+    assert!(code == 2 && error.contains("line 3: a quote"), "{error}");
+    assert!(!Path::new(&format!("{table}.import")).exists());
     fs::write(&table, b"\xb1\xe0\xba\xc5,\xcd\xf8\xd6\xb7\n").unwrap();
     let (code, error) = server.fails(&[
         "report",
@@ -268,7 +347,7 @@ fn a_table_and_xarf_messages_are_imported_with_their_evidence() {
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&told["accepted"], &told["refused"]), (&json!(3), &json!(1)), "{told}");
     let evidence = |id: &str| {
-        let id = format!("0b6f6a2c-3a55-4a0c-9b0e-5f2f3c9a7d{id}");
+        let id = format!("bank.example:0b6f6a2c-3a55-4a0c-9b0e-5f2f3c9a7d{id}");
         let found = server.json(&[
             "report",
             "list",
@@ -298,9 +377,23 @@ fn a_table_and_xarf_messages_are_imported_with_their_evidence() {
             .unwrap()
             .contains("suspicious_registration")
     );
-    // Again, with nothing that says that it was: known, though files would have other names.
-    fs::remove_file(format!("{file}.import")).unwrap();
-    let output = server.remit(&import).output().unwrap();
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&told["known"], &told["accepted"]), (&json!(3), &json!(0)), "{told}");
+    // Again, with nothing that says that it was: known, and their files are the same. What says
+    // something else under its id is refused.
+    let again = |messages: &Value| {
+        for ending in [".import", ".rejects.ndjson"] {
+            fs::remove_file(format!("{file}{ending}")).unwrap();
+        }
+        fs::write(&file, messages.to_string()).unwrap();
+        let output = server.remit(&import).output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let reasons = lines(&format!("{file}.rejects.ndjson"));
+        let reasons: Vec<_> = reasons.iter().map(|reject| reject["reason"].clone()).collect();
+        (told["known"].clone(), told["accepted"].clone(), reasons)
+    };
+    assert_eq!(again(&messages), (json!(3), json!(0), vec![json!("UNREADABLE")]));
+    let other = json!([
+        message("14", "malware", "aGVsbG8="),
+        message("11", "phishing", "aGVsbG8=")
+    ]);
+    assert_eq!(again(&other), (json!(1), json!(0), vec![json!("EXTERNAL_ID_REUSED")]));
 }

@@ -8,6 +8,7 @@ mod xarf;
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
+    io::Seek as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,10 +17,9 @@ use anyhow::Context as _;
 use api::{
     google::rpc::Status as Refusal,
     intake::{
-        EvidenceSpec, ListReportsRequest, PreviewedPart, SubmitReportRequest, SubmitReportResponse,
-        SubmitReportsRequest, SubmitReportsResponse, SubmittedReport, UploadEvidenceRequest,
-        evidence_service_client::EvidenceServiceClient, intake_service_client::IntakeServiceClient,
-        submitted_report::Result as Became, upload_evidence_request::Part,
+        EvidenceSpec, PreviewedPart, SubmitReportRequest, SubmitReportResponse, SubmitReportsRequest,
+        SubmitReportsResponse, SubmittedReport, UploadEvidenceRequest, evidence_service_client::EvidenceServiceClient,
+        intake_service_client::IntakeServiceClient, submitted_report::Result as Became, upload_evidence_request::Part,
     },
 };
 use clap::{Args, ValueEnum};
@@ -36,7 +36,7 @@ use tonic_types::StatusExt as _;
 
 use self::{
     source::{Attached, Fault, Found, Item, Numbered},
-    state::{Counts, Log, State},
+    state::{Counts, Log, State, Written},
 };
 use crate::{
     client::{Failed, Target},
@@ -70,10 +70,11 @@ pub(super) struct Import {
     /// Only validate, and say where the reports would go; nothing is recorded
     #[arg(long)]
     dry_run: bool,
-    /// File for what was refused, with every violation [default: FILE.rejects.ndjson]
+    /// File for what was refused, with every violation; a new one
+    /// [default: FILE.rejects.ndjson, of a dry run FILE.dry-run.rejects.ndjson]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// File for the names and receipts of the reports; whoever has a receipt can follow its report
+    /// File for the names and receipts of the reports, a new one; whoever has a receipt can follow its report
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     receipts: Option<PathBuf>,
     /// File that says how far the import has come [default: FILE.import]
@@ -128,7 +129,12 @@ impl Import {
         }
     }
 
-    pub(super) async fn run(self, intake: impl FnOnce() -> anyhow::Result<Target>, json: bool) -> anyhow::Result<()> {
+    /// Imports; `intake` is whom to call, and who calls.
+    pub(super) async fn run(
+        self,
+        intake: impl FnOnce() -> anyhow::Result<(Target, String)>,
+        json: bool,
+    ) -> anyhow::Result<()> {
         let format = self.format()?;
         let mapping = self
             .mapping
@@ -150,9 +156,30 @@ impl Import {
         }
         let as_it_was = seen(&file)?;
         let sha256 = source::looked_through(&self.file, &mut file)?;
-        let reopened = File::open(&self.file).with_context(|| name.clone())?;
-        let mut reports = Numbered::new(source::open(reopened, format, &parsed.unwrap_or_default())?, &sha256);
-        let intake = intake()?;
+        let parsed = parsed.unwrap_or_default();
+        // The same file, whatever has its name by now.
+        if format == Format::Csv {
+            file.rewind()?;
+            source::whole_table(file.try_clone()?, &parsed)?;
+        }
+        file.rewind()?;
+        let mut reports = Numbered::new(source::open(file.try_clone()?, format, &parsed)?);
+        let progress_file = self.progress.clone().unwrap_or_else(|| beside(&self.file, ".import"));
+        let rejects = self.rejects.clone().unwrap_or_else(|| {
+            let ending = match self.dry_run {
+                true => ".dry-run.rejects.ndjson",
+                false => ".rejects.ndjson",
+            };
+            beside(&self.file, ending)
+        });
+        state::apart(&[
+            ("the file", Some(&self.file)),
+            ("the mapping", self.mapping.as_deref()),
+            ("--progress", Some(&progress_file)),
+            ("--rejects", Some(&rejects)),
+            ("--receipts", self.receipts.as_deref()),
+        ])?;
+        let (intake, caller) = intake()?;
         let begun = State {
             sha256,
             mapping_sha256: mapping
@@ -160,10 +187,11 @@ impl Import {
                 .unwrap_or_default(),
             format: format!("{format:?}").to_lowercase(),
             server: intake.address.clone(),
-            receipts: self.receipts.clone(),
+            caller,
+            rejects: Written::nothing(rejects),
+            receipts: self.receipts.clone().map(Written::nothing),
             ..State::default()
         };
-        let progress_file = self.progress.clone().unwrap_or_else(|| beside(&self.file, ".import"));
         let state = match self.dry_run {
             true => begun,
             false => begun.resumed(&progress_file)?,
@@ -179,16 +207,11 @@ impl Import {
         for _ in 0..resumed {
             reports.next()?;
         }
-        let rejects = self
-            .rejects
-            .clone()
-            .unwrap_or_else(|| beside(&self.file, ".rejects.ndjson"));
+        let receipts = state.receipts.clone();
         let mut run = Run {
-            rejects: Log::resume(rejects, state.rejects_bytes)?,
-            receipts: self
-                .receipts
-                .clone()
-                .map(|path| Log::resume(path, state.receipts_bytes))
+            rejects: Log::resume(state.rejects.clone(), "--rejects")?,
+            receipts: receipts
+                .map(|receipts| Log::resume(receipts, "--receipts"))
                 .transpose()?,
             progress_file: (!self.dry_run).then_some(progress_file),
             progress: Progress::new(json),
@@ -197,6 +220,7 @@ impl Import {
             noted: Instant::now(),
             this_run: 0,
             dry_run: self.dry_run,
+            noted_state: state.clone(),
             state,
             intake,
         };
@@ -312,8 +336,6 @@ enum ToDo {
     Submit(Box<SubmitReportRequest>),
     /// Nothing: it cannot be read, or a file of it is refused.
     Refuse(Vec<Fault>),
-    /// Nothing: it was recorded with its files before.
-    Leave,
 }
 
 /// What became of a report, as far as this side has to do with it.
@@ -325,6 +347,8 @@ enum Answer {
 struct Run {
     intake: Target,
     state: State,
+    /// As it was noted last.
+    noted_state: State,
     rejects: Log,
     receipts: Option<Log>,
     progress_file: Option<PathBuf>,
@@ -358,8 +382,7 @@ impl Run {
             let Err(status) = ended else {
                 return Ok(());
             };
-            if status.code() == Code::InvalidArgument && waiting.front().is_some_and(|first| first.number <= sent_up_to)
-            {
+            if is_about_a_message(&status) && waiting.front().is_some_and(|first| first.number <= sent_up_to) {
                 // It is about the message behind the last answer, and ended the stream.
                 if let Some(first) = waiting.pop_front() {
                     let refusal = Refusal::decode(status.details())
@@ -446,10 +469,11 @@ impl Run {
                         Ok(None) => return Ok(Err(Status::unavailable("the stream ended before its results"))),
                         Err(status) => return Ok(Err(status)),
                     };
-                    // One that a repeat can help is submitted again, and with it what is behind it.
+                    // One that a repeat can help is submitted again, and with it what is behind it; what
+                    // says nothing of the report is no outcome of it.
                     if let Answer::Refused(refusal) = &answer {
                         let status = status_of(refusal);
-                        if can_be_repeated(&status) {
+                        if can_be_repeated(&status) || !is_outcome(status.code()) {
                             return Ok(Err(status));
                         }
                     }
@@ -487,7 +511,6 @@ impl Run {
                 }
                 match files.is_empty() || self.dry_run {
                     true => ToDo::Submit(Box::new(request)),
-                    false if self.is_known(&external_id).await? => ToDo::Leave,
                     false => self.upload(request, files).await?,
                 }
             }
@@ -501,24 +524,6 @@ impl Run {
             bytes: bytes + 256,
             to_do,
         })
-    }
-
-    /// Whether the sender has a report with this id. One with files is not submitted again: uploaded
-    /// again, they would have other names, and the report would say something else.
-    async fn is_known(&self, external_id: &str) -> anyhow::Result<bool> {
-        let request = ListReportsRequest {
-            external_id: external_id.to_owned(),
-            ..ListReportsRequest::default()
-        };
-        let listed = self
-            .repeated(async || {
-                IntakeServiceClient::new(self.intake.channel.clone())
-                    .list_reports(request.clone())
-                    .await
-            })
-            .await;
-        let listed = listed.map_err(Failed::call(&self.intake.address))?;
-        Ok(!listed.into_inner().reports.is_empty())
     }
 
     /// Makes a call until it is answered, or a repeat does not help.
@@ -535,7 +540,8 @@ impl Run {
         }
     }
 
-    /// Uploads the files of a report, and names them in it.
+    /// Uploads the files of a report, and names them in it: the same ones again, if that was done
+    /// before.
     async fn upload(&self, mut request: SubmitReportRequest, files: Vec<Attached>) -> anyhow::Result<ToDo> {
         let mut faults = Vec::new();
         for file in files {
@@ -563,7 +569,7 @@ impl Run {
                     let name = uploaded.into_inner().evidence.map(|evidence| evidence.name);
                     request.report.get_or_insert_default().evidence.extend(name);
                 }
-                Err(status) if status.code() == Code::InvalidArgument => {
+                Err(status) if matches!(status.code(), Code::InvalidArgument | Code::AlreadyExists) => {
                     let bad = status
                         .get_details_bad_request()
                         .into_iter()
@@ -636,18 +642,13 @@ impl Run {
 
     /// One has its outcome without being submitted.
     fn not_submitted(&mut self, one: &Waiting) -> anyhow::Result<()> {
-        let counts = match &one.to_do {
-            ToDo::Refuse(faults) => {
-                self.reject(one, "UNREADABLE", "it cannot be read as a report", faults);
-                Counts {
-                    refused: 1,
-                    ..Counts::default()
-                }
-            }
-            ToDo::Submit(_) | ToDo::Leave => Counts {
-                known: 1,
-                ..Counts::default()
-            },
+        let ToDo::Refuse(faults) = &one.to_do else {
+            return Ok(());
+        };
+        self.reject(one, "UNREADABLE", "it cannot be read as a report", faults);
+        let counts = Counts {
+            refused: 1,
+            ..Counts::default()
         };
         self.state.count(&one.category, counts);
         self.counted()
@@ -675,14 +676,26 @@ impl Run {
         Ok(())
     }
 
-    /// Notes how far it is: first what was said of the reports, then that it was.
+    /// Notes how far it is: first which files are its own, then what was said of the reports, then
+    /// that it was.
     fn note(&mut self, finished: bool) -> anyhow::Result<()> {
-        self.state.rejects_bytes = self.rejects.sync()?;
+        let mut is_begun = self.rejects.begin()?;
         if let Some(receipts) = &mut self.receipts {
-            self.state.receipts_bytes = receipts.sync()?;
+            is_begun |= receipts.begin()?;
+        }
+        if is_begun && let Some(path) = &self.progress_file {
+            let mut begun = self.noted_state.clone();
+            begun.rejects = self.rejects.written().clone();
+            begun.receipts = self.receipts.as_ref().map(|receipts| receipts.written().clone());
+            begun.save(path)?;
+        }
+        self.state.rejects = self.rejects.sync()?;
+        if let Some(receipts) = &mut self.receipts {
+            self.state.receipts = Some(receipts.sync()?);
         }
         self.state.finished = finished;
         self.noted = Instant::now();
+        self.noted_state = self.state.clone();
         match &self.progress_file {
             Some(path) => self.state.save(path),
             None => Ok(()),
@@ -695,6 +708,22 @@ fn status_of(refusal: &Refusal) -> Status {
     Status::with_details(Code::from_i32(refusal.code), refusal.message.clone(), details)
 }
 
+/// Whether an error is what became of a report: it, or what has its id, is refused. Others are about
+/// the caller, or the server.
+fn is_outcome(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition
+    )
+}
+
+/// Whether the error that ended a stream is about the message behind the last answer.
+fn is_about_a_message(status: &Status) -> bool {
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    let is_of_messages = |reason: &str| matches!(reason, "MESSAGE_TOO_LARGE" | "MALFORMED_MESSAGE" | "INVALID_INPUT");
+    status.code() == Code::InvalidArgument && reason.is_some_and(|reason| is_of_messages(&reason))
+}
+
 /// Whether a repeat can help.
 fn can_be_repeated(status: &Status) -> bool {
     let is_told = status
@@ -705,4 +734,34 @@ fn can_be_repeated(status: &Status) -> bool {
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::ResourceExhausted
     );
     is_told || may_be_done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn what_is_about_the_caller_or_the_server_is_no_outcome_of_a_report() {
+        let outcomes = (0..17).map(Code::from_i32).filter(|code| is_outcome(*code));
+        assert_eq!(
+            outcomes.collect::<Vec<_>>(),
+            [Code::InvalidArgument, Code::AlreadyExists, Code::FailedPrecondition]
+        );
+        for (code, reason, expected) in [
+            (Code::InvalidArgument, "MESSAGE_TOO_LARGE", true),
+            (Code::InvalidArgument, "INVALID_INPUT", true),
+            (Code::InvalidArgument, "TRANSPORT", false),
+            (Code::PermissionDenied, "INVALID_INPUT", false),
+        ] {
+            let mut details = ErrorDetails::new();
+            details.set_error_info(reason, "remit.internal", HashMap::new());
+            let status = Status::with_error_details(code, "refused", details);
+            assert_eq!(is_about_a_message(&status), expected, "{code:?} {reason}");
+        }
+        assert!(!is_about_a_message(&Status::invalid_argument("from a proxy")));
+    }
 }

@@ -218,7 +218,8 @@ impl<R: BufRead> Rows<R> {
         let (mut text, mut ends) = (vec![0; 4 << 10], vec![0; COLUMNS + 1]);
         let (mut written, mut count, mut is_too_large) = (0, 0, false);
         let mut begun = self.line;
-        let mut has_begun = false;
+        // Where the cell began that is being read, if it has.
+        let (mut has_begun, mut opened) = (false, None);
         loop {
             let input = self.from.fill_buf()?;
             if !has_begun {
@@ -233,12 +234,33 @@ impl<R: BufRead> Rows<R> {
                 begun = self.line;
                 has_begun = true;
             }
+            // Line by line, so that it is known where a cell began.
+            let end = input.iter().position(|byte| *byte == b'\n');
+            let is_over = input.is_empty() && opened.is_some();
+            let input = match end {
+                // A last line ends, too, unless that is within a cell.
+                _ if is_over => b"\n",
+                Some(end) => &input[..=end],
+                None => input,
+            };
+            let at = self.line;
             let (result, read, more, fields) = self.core.read_record(input, &mut text[written..], &mut ends[count..]);
-            self.line += input[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
-            self.from.consume(read);
+            if !is_over {
+                self.line += input[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+                self.from.consume(read);
+            }
             written += more;
             count += fields;
+            if fields > 0 || opened.is_none() {
+                opened = Some(at);
+            }
             match result {
+                ReadRecordResult::InputEmpty if is_over => {
+                    // Rows behind it would be read as one cell, and be lost.
+                    let opened = opened.unwrap_or(begun);
+                    let message = format!("line {opened}: a quote begins a cell there and is not closed; close it");
+                    return Err(Failed::Usage(message).into());
+                }
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull if text.len() < ITEM => text.resize(text.len() * 2, 0),
                 ReadRecordResult::OutputFull => (is_too_large, written) = (true, 0),
@@ -256,6 +278,12 @@ impl<R: BufRead> Rows<R> {
                 ReadRecordResult::End => return Ok(None),
             }
         }
+    }
+
+    /// Reads on to the end, for what is wrong with the table as a whole.
+    pub(super) fn to_the_end(mut self) -> anyhow::Result<()> {
+        while self.row()?.is_some() {}
+        Ok(())
     }
 
     fn request(&self, cells: &Cells) -> Read {
@@ -467,6 +495,32 @@ values:
         assert_eq!(fault(1).column, "金额", "{:?}", fault(1));
         assert_eq!(fault(2).description, "has 2 cells, but the first row names 7");
         assert!(read[3].1.is_ok());
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_named_and_takes_no_rows_along() {
+        let large = "x".repeat(5 << 20);
+        let head = "编号,类别,网址,电话,金额,渠道,说明\n1,赌博,,,,,\"a\nb\"\n";
+        for (rows_behind, line) in [
+            ("2,赌博,,,,,\"open\n3,赌博,,,,,\n4,赌博,,,,,ok\n".to_owned(), Some(4)),
+            ("2,赌博,,,,,\"open".to_owned(), Some(4)),
+            ("2,赌博,,,,\"a\nb\",\"open \"\"\n\n".to_owned(), Some(5)),
+            (format!("2,赌博,,,,,\"{large}\n3,赌博,,,,,\n"), Some(4)),
+            ("2,赌博,,,,,\"closed\"".to_owned(), None),
+            ("2,赌博,,,,,\"closed\"\n".to_owned(), None),
+            ("2,赌博,,,,,x\"y\n".to_owned(), None),
+            ("2,赌博,,,,,".to_owned(), None),
+        ] {
+            let table = format!("{head}{rows_behind}");
+            let read = rows(&table, MAPPING).unwrap().to_the_end();
+            match line {
+                Some(line) => {
+                    let error = read.unwrap_err().to_string();
+                    assert!(error.starts_with(&format!("line {line}: a quote")), "{error}");
+                }
+                None => read.unwrap(),
+            }
+        }
     }
 
     #[test]

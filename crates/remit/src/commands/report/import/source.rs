@@ -1,6 +1,7 @@
 //! Reading a file of reports, one after the other, in bounded memory.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{BufRead, BufReader, Read as _},
     path::Path,
@@ -9,6 +10,7 @@ use std::{
 use api::intake::SubmitReportRequest;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
+use prost::Message as _;
 use rpc::json::JsonError;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
@@ -158,20 +160,27 @@ pub(super) fn open(file: File, format: Format, mapping: &csv::Mapping) -> anyhow
     })
 }
 
-/// Numbers what a file has, and gives each report that has no id an external one: made of the file's
-/// hash and its number in it, so that the file brings none in twice.
+/// Reads a table to its end: one that cannot be read whole is refused before anything is sent.
+pub(super) fn whole_table(file: File, mapping: &csv::Mapping) -> anyhow::Result<()> {
+    csv::Rows::begin(BufReader::with_capacity(256 << 10, file), mapping)?.to_the_end()
+}
+
+/// Numbers what a file has, and gives each report that has no id an external one: made of what it
+/// says and how often the file has said that before, so that neither the file nor a corrected one
+/// brings a report in twice, and two equal reports are two.
 pub(super) struct Numbered {
     reports: Box<dyn Reports>,
-    prefix: String,
     number: u64,
+    /// How often the file has had a report, by the beginning of its hash: some bytes for each.
+    had: HashMap<u64, u32>,
 }
 
 impl Numbered {
-    pub(super) fn new(reports: Box<dyn Reports>, sha256: &str) -> Self {
+    pub(super) fn new(reports: Box<dyn Reports>) -> Self {
         Self {
             reports,
-            prefix: format!("import-{}", sha256.get(..16).unwrap_or(sha256)),
             number: 0,
+            had: HashMap::new(),
         }
     }
 
@@ -180,12 +189,22 @@ impl Numbered {
             return Ok(None);
         };
         self.number += 1;
+        if read.as_ref().is_ok_and(|found| found.request.validate_only) {
+            let description = "is decided by the import: remove it, and use --dry-run to validate only";
+            read = Err(vec![Fault::new("validate_only", description)]);
+        }
         if let Ok(Found { request, .. }) = &mut read
             && let Some(report) = &mut request.report
             && report.external_id.is_empty()
             && request.request_id.is_empty()
         {
-            report.external_id = format!("{}-{}", self.prefix, self.number);
+            // One report has one form in bytes: maps are sorted.
+            let hash = Sha256::digest(report.encode_to_vec());
+            let mut beginning = [0; 8];
+            beginning.copy_from_slice(&hash[..8]);
+            let had = self.had.entry(u64::from_be_bytes(beginning)).or_default();
+            *had += 1;
+            report.external_id = format!("import-{}-{had}", HEXLOWER.encode(&hash[..16]));
         }
         Ok(Some(Item {
             number: self.number,
@@ -340,6 +359,10 @@ struct Shape {
 
 /// A request, or a report alone, in the JSON form of the contract.
 pub(super) fn request(text: &str) -> Read {
+    // One value: it cannot say more than a report once it is wrapped.
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        return Err(vec![Fault::new("", format!("is not one JSON value: {error}"))]);
+    }
     let is_request = serde_json::from_str::<Shape>(text).is_ok_and(|shape| shape.report.is_some());
     let parsed: Result<SubmitReportRequest, _> = match is_request {
         true => rpc::json::parse(text),
@@ -376,7 +399,7 @@ mod tests {
 
     fn all(content: &str, format: Format) -> anyhow::Result<Vec<Item>> {
         let (_kept, opened) = file(content.as_bytes());
-        let mut numbered = Numbered::new(open(opened, format, &csv::Mapping::default())?, &"ab".repeat(32));
+        let mut numbered = Numbered::new(open(opened, format, &csv::Mapping::default())?);
         let mut items = Vec::new();
         while let Some(item) = numbered.next()? {
             items.push(item);
@@ -435,10 +458,13 @@ mod tests {
                 .external_id
                 .clone()
         };
-        assert_eq!(
-            (id(&items[0]), id(&items[1])),
-            ("import-abababababababab-1".to_owned(), "mine".to_owned())
-        );
+        assert!(id(&items[0]).starts_with("import-") && id(&items[0]).ends_with("-1"));
+        assert_eq!(id(&items[1]), "mine");
+        // The same report again is another, and the same one in a corrected file is the same.
+        assert_eq!(id(&items[4]), id(&items[0]).replace("-1", "-2"));
+        let corrected = all(&format!("{{\"narrative\":\"new\"}}\n{report}"), Format::Ndjson).unwrap();
+        assert_eq!(id(&corrected[1]), id(&items[0]));
+        assert_ne!(id(&corrected[0])[..20], id(&items[0])[..20]);
         let fault = &items[2].read.as_ref().unwrap_err()[0];
         assert_eq!(fault.field, "report");
         assert!(fault.description.contains("did you mean `category`?"), "{fault:?}");
@@ -455,6 +481,26 @@ mod tests {
             assert!(all(text, Format::Json).is_err(), "{text}");
         }
         assert!(all("[ ]", Format::Json).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_line_says_no_more_than_a_report_and_not_whether_it_is_recorded() {
+        for (text, expected) in [
+            (
+                r#"{"category":"categories/drugs"},"requestId":"x""#,
+                ": is not one JSON value",
+            ),
+            (r#"{"category":"categories/drugs"} {}"#, ": is not one JSON value"),
+            (
+                r#"{"report":{"category":"categories/drugs"},"validateOnly":true}"#,
+                "validate_only: is decided by the import",
+            ),
+        ] {
+            let items = all(text, Format::Ndjson).unwrap();
+            let fault = &items[0].read.as_ref().unwrap_err()[0];
+            let told = format!("{}: {}", fault.field, fault.description);
+            assert!(told.starts_with(expected), "{told}");
+        }
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
-    io::{Seek as _, SeekFrom, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::client::Failed;
 
@@ -29,8 +31,31 @@ impl Counts {
     }
 }
 
-/// Categories that are counted apart. Names come from the file, and anything may stand there.
+/// Categories that are counted apart, and characters of their names. These come from the file, and
+/// anything may stand there.
 const CATEGORIES: usize = 500;
+const CATEGORY: usize = 100;
+
+/// A file of lines, as far as an import has written it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    pub(super) path: PathBuf,
+    /// Whether the file is there by the import's own doing: before, one that is there is another's.
+    pub(super) is_begun: bool,
+    pub(super) bytes: u64,
+    /// SHA-256 of these bytes.
+    pub(super) sha256: String,
+}
+
+impl Written {
+    pub(super) fn nothing(path: PathBuf) -> Self {
+        Self {
+            path,
+            ..Self::default()
+        }
+    }
+}
 
 /// How far an import has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,20 +67,22 @@ pub(super) struct State {
     pub(super) mapping_sha256: String,
     pub(super) format: String,
     pub(super) server: String,
+    /// Who submits.
+    pub(super) caller: String,
     /// Reports from the file's beginning that have an outcome.
     pub(super) done: u64,
     pub(super) finished: bool,
     pub(super) categories: BTreeMap<String, Counts>,
-    /// Bytes of the file of rejects, and of that of receipts, up to here.
-    pub(super) rejects_bytes: u64,
-    pub(super) receipts: Option<PathBuf>,
-    pub(super) receipts_bytes: u64,
+    /// The file of rejects, and that of receipts, up to here.
+    pub(super) rejects: Written,
+    pub(super) receipts: Option<Written>,
 }
 
 impl State {
     pub(super) fn count(&mut self, category: &str, counts: Counts) {
+        let is_name = category.starts_with("categories/") && category.chars().count() <= CATEGORY;
         let category = match category {
-            "" => "-",
+            _ if !is_name => "-",
             known if self.categories.contains_key(known) || self.categories.len() < CATEGORIES => known,
             _ => "-",
         };
@@ -88,6 +115,7 @@ impl State {
             ),
             ("the same file in another format", &earlier.format, &self.format),
             ("the same file to another server", &earlier.server, &self.server),
+            ("the same file by another caller", &earlier.caller, &self.caller),
         ];
         for (what, was, is) in same {
             if was != is {
@@ -98,14 +126,21 @@ impl State {
                 return Err(Failed::Usage(message).into());
             }
         }
-        if earlier.receipts != self.receipts {
-            let of = |path: &Option<PathBuf>| match path {
-                Some(path) => path.display().to_string(),
-                None => "none".to_owned(),
-            };
-            let (was, is) = (of(&earlier.receipts), of(&self.receipts));
-            let message = format!("{name} is of an import whose file of receipts is {was}, and now it is {is}");
-            return Err(Failed::Usage(message).into());
+        let of = |written: Option<&Written>| match written {
+            Some(written) => written.path.display().to_string(),
+            None => "none".to_owned(),
+        };
+        for (what, was, is) in [
+            ("rejects", of(Some(&earlier.rejects)), of(Some(&self.rejects))),
+            ("receipts", of(earlier.receipts.as_ref()), of(self.receipts.as_ref())),
+        ] {
+            if was != is {
+                let message = format!(
+                    "{name} is of an import whose file of {what} is {was}, and now it is {is}: name the same one, or \
+                     another file with --progress"
+                );
+                return Err(Failed::Usage(message).into());
+            }
         }
         Ok(earlier)
     }
@@ -130,50 +165,118 @@ impl State {
 /// A file of lines that an import adds to.
 #[derive(Debug)]
 pub(super) struct Log {
-    path: PathBuf,
+    written: Written,
+    hash: Sha256,
     file: Option<File>,
-    bytes: u64,
+    /// The option that names another file.
+    option: &'static str,
     unwritten: Vec<u8>,
 }
 
 impl Log {
-    /// The file at a path, up to where an earlier import had come with it: what is behind that has
-    /// no outcome yet. It is made with the first line.
-    pub(super) fn resume(path: PathBuf, bytes: u64) -> anyhow::Result<Self> {
+    /// The file as far as an earlier import had come with it: what is behind that has no outcome
+    /// yet. A new one is made with the first line, and no file that has something is written over.
+    pub(super) fn resume(written: Written, option: &'static str) -> anyhow::Result<Self> {
         let mut log = Self {
-            path,
+            written,
+            hash: Sha256::new(),
             file: None,
-            bytes,
+            option,
             unwritten: Vec::new(),
         };
-        if bytes > 0 {
-            log.open()?;
+        if log.written.is_begun {
+            log.file = Some(log.begun()?);
+        } else if log.path().symlink_metadata().is_ok() {
+            log.existing()?;
         }
         Ok(log)
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.written.path
     }
 
-    fn open(&mut self) -> anyhow::Result<&mut File> {
-        let context = || format!("cannot write {}", self.path.display());
-        if self.file.is_none() {
-            // It says what people reported, or has their receipts.
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false).mode(0o600);
-            let mut file = options.open(&self.path).with_context(context)?;
-            if file.metadata()?.len() < self.bytes {
-                let name = self.path.display();
-                let message =
-                    format!("{name} is shorter than the import left it: restore it, or begin anew with --progress");
-                return Err(Failed::Usage(message).into());
-            }
-            file.set_len(self.bytes).with_context(context)?;
-            file.seek(SeekFrom::Start(self.bytes)).with_context(context)?;
-            self.file = Some(file);
+    fn unusable(&self, problem: &str) -> anyhow::Error {
+        let (name, option) = (self.path().display(), self.option);
+        Failed::Usage(format!("{name} {problem}, or name another file with {option}")).into()
+    }
+
+    /// Opens a file that is there: none but a regular one, which nobody else reads.
+    fn opened(&self) -> anyhow::Result<File> {
+        let context = || format!("cannot write {}", self.path().display());
+        // What opening would wait for, or lead elsewhere, is not opened.
+        if !self.path().symlink_metadata().with_context(context)?.is_file() {
+            return Err(self.unusable("is no regular file: move it away"));
         }
-        self.file.as_mut().context("it was opened")
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path())
+            .with_context(context)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(self.unusable("is no regular file: move it away"));
+        }
+        if metadata.permissions().mode() & 0o077 != 0 {
+            return Err(self.unusable("can be read by others: make it your own with `chmod 600`"));
+        }
+        Ok(file)
+    }
+
+    /// A file that is there and was not begun by this import: an empty one is as good as none.
+    fn existing(&self) -> anyhow::Result<File> {
+        let file = self.opened()?;
+        match file.metadata()?.len() {
+            0 => Ok(file),
+            _ => Err(self.unusable("is there already: move it away")),
+        }
+    }
+
+    /// The file that this import has begun, behind what it has written.
+    fn begun(&mut self) -> anyhow::Result<File> {
+        let context = format!("cannot write {}", self.path().display());
+        let mut file = self.opened()?;
+        let (mut read, mut chunk) = (0, vec![0; 64 << 10]);
+        let mut own = (&file).take(self.written.bytes);
+        loop {
+            let count = own.read(&mut chunk)?;
+            if count == 0 {
+                break;
+            }
+            self.hash.update(&chunk[..count]);
+            read += count as u64;
+        }
+        let is_the_same = HEXLOWER.encode(&self.hash.clone().finalize()) == self.written.sha256;
+        if read < self.written.bytes || self.written.bytes > 0 && !is_the_same {
+            let name = self.path().display();
+            let message = format!(
+                "{name} is not as the import left it: restore it, or begin anew with other files (--progress, {})",
+                self.option
+            );
+            return Err(Failed::Usage(message).into());
+        }
+        file.set_len(self.written.bytes)
+            .and_then(|()| file.seek(SeekFrom::Start(self.written.bytes)))
+            .context(context)?;
+        Ok(file)
+    }
+
+    /// Makes the file where there are lines for it and there is none yet. Returns whether it did:
+    /// that has to be noted before anything is written.
+    pub(super) fn begin(&mut self) -> anyhow::Result<bool> {
+        if self.file.is_some() || self.unwritten.is_empty() {
+            return Ok(false);
+        }
+        // It says what people reported, or has their receipts.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = match options.open(self.path()) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => self.existing()?,
+            made => made.with_context(|| format!("cannot write {}", self.path().display()))?,
+        };
+        self.file = Some(file);
+        self.written.is_begun = true;
+        Ok(true)
     }
 
     pub(super) fn line(&mut self, value: &serde_json::Value) {
@@ -181,19 +284,48 @@ impl Log {
         self.unwritten.push(b'\n');
     }
 
-    /// Makes all lines durable; returns the bytes of the file.
-    pub(super) fn sync(&mut self) -> anyhow::Result<u64> {
+    pub(super) fn written(&self) -> &Written {
+        &self.written
+    }
+
+    /// Makes all lines durable; returns the file as it is then.
+    pub(super) fn sync(&mut self) -> anyhow::Result<Written> {
+        self.begin()?;
         if !self.unwritten.is_empty() {
             let lines = std::mem::take(&mut self.unwritten);
-            let context = format!("cannot write {}", self.path.display());
-            let file = self.open()?;
+            let context = format!("cannot write {}", self.path().display());
+            let file = self.file.as_mut().context("it was opened")?;
             file.write_all(&lines)
                 .and_then(|()| file.sync_data())
                 .context(context)?;
-            self.bytes += lines.len() as u64;
+            self.hash.update(&lines);
+            self.written.bytes += lines.len() as u64;
+            self.written.sha256 = HEXLOWER.encode(&self.hash.clone().finalize());
         }
-        Ok(self.bytes)
+        Ok(self.written.clone())
     }
+}
+
+/// Refuses two paths of one file: what is written to one would be gone in the other.
+pub(super) fn apart(files: &[(&str, Option<&Path>)]) -> anyhow::Result<()> {
+    let real = |path: &Path| {
+        path.canonicalize().unwrap_or_else(|_| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).canonicalize().unwrap_or_default();
+            folder.join(path.file_name().unwrap_or_default())
+        })
+    };
+    let files: Vec<_> = files
+        .iter()
+        .filter_map(|(what, path)| path.map(|path| (*what, path, real(path))))
+        .collect();
+    for (i, (what, path, is)) in files.iter().enumerate() {
+        for (other, ..) in files[..i].iter().filter(|(.., was)| was == is) {
+            let name = path.display();
+            return Err(Failed::Usage(format!("{name} cannot be both {other} and {what}")).into());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -205,6 +337,8 @@ mod tests {
             sha256: "a".to_owned(),
             format: "csv".to_owned(),
             server: "http://here".to_owned(),
+            caller: "desk".to_owned(),
+            rejects: Written::nothing("rejects".into()),
             ..State::default()
         }
     }
@@ -256,7 +390,21 @@ mod tests {
             ),
             (
                 State {
-                    receipts: Some("r".into()),
+                    caller: "another".to_owned(),
+                    ..state()
+                },
+                "by another caller",
+            ),
+            (
+                State {
+                    rejects: Written::nothing("r".into()),
+                    ..state()
+                },
+                "whose file of rejects is rejects, and now it is r",
+            ),
+            (
+                State {
+                    receipts: Some(Written::nothing("r".into())),
                     ..state()
                 },
                 "whose file of receipts is none",
@@ -275,22 +423,91 @@ mod tests {
         );
     }
 
+    fn log(written: &Written) -> anyhow::Result<Log> {
+        Log::resume(written.clone(), "--rejects")
+    }
+
     #[test]
     fn what_was_written_behind_the_state_is_written_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rejects");
-        let mut log = Log::resume(path.clone(), 0).unwrap();
-        assert_eq!(log.sync().unwrap(), 0);
+        let mut first = log(&Written::nothing(path.clone())).unwrap();
+        assert_eq!(first.sync().unwrap().bytes, 0);
         assert!(!path.exists(), "nothing to say, no file");
-        log.line(&serde_json::json!(1));
-        let bytes = log.sync().unwrap();
-        log.line(&serde_json::json!("lost"));
-        log.sync().unwrap();
-        let mut log = Log::resume(path.clone(), bytes).unwrap();
-        log.line(&serde_json::json!(2));
-        log.sync().unwrap();
+        first.line(&serde_json::json!(1));
+        let noted = first.sync().unwrap();
+        first.line(&serde_json::json!("lost"));
+        first.sync().unwrap();
+        let mut again = log(&noted).unwrap();
+        again.line(&serde_json::json!(2));
+        again.sync().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n");
-        assert!(Log::resume(path, 99).is_err());
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        // One that was made and then not written to is the import's own.
+        let other = folder.path().join("other");
+        let mut made = log(&Written::nothing(other.clone())).unwrap();
+        made.line(&serde_json::json!(1));
+        assert!(made.begin().unwrap());
+        let noted = made.written().clone();
+        made.sync().unwrap();
+        log(&noted).unwrap();
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "");
+    }
+
+    #[test]
+    fn no_file_of_another_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rejects");
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let told = |written: &Written| log(written).unwrap_err().to_string();
+        let nothing = Written::nothing(path.clone());
+        std::fs::write(&path, "a year's work\n").unwrap();
+        mode(0o600);
+        let error = told(&nothing);
+        assert!(error.contains("is there already: move it away, or name another file with --rejects"));
+        // Likewise one that came since it was looked for.
+        std::fs::remove_file(&path).unwrap();
+        let mut late = log(&nothing).unwrap();
+        late.line(&serde_json::json!(1));
+        std::fs::write(&path, "a year's work\n").unwrap();
+        mode(0o600);
+        assert!(late.sync().is_err());
+        // Nor one that took the place of the import's own, or that is shorter.
+        for bytes in [4, 99] {
+            let own = Written {
+                is_begun: true,
+                bytes,
+                sha256: HEXLOWER.encode(&Sha256::digest(b"1\n2\n")),
+                ..nothing.clone()
+            };
+            assert!(told(&own).contains("is not as the import left it"));
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a year's work\n");
+        // An empty one is as good as none, where nobody else reads it.
+        std::fs::write(&path, "").unwrap();
+        log(&nothing).unwrap();
+        mode(0o644);
+        assert!(told(&nothing).contains("chmod 600"));
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &path).unwrap();
+        assert!(told(&nothing).contains("is no regular file"));
+    }
+
+    #[test]
+    fn one_file_is_not_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        std::fs::write(&file, "").unwrap();
+        let same = folder.path().join(".").join("a");
+        let (new, also_new) = (folder.path().join("b"), folder.path().join("./b"));
+        for (one, other, passes) in [(&file, &same, false), (&new, &also_new, false), (&file, &new, true)] {
+            let told = apart(&[
+                ("the file", Some(one)),
+                ("--receipts", None),
+                ("--rejects", Some(other)),
+            ]);
+            assert_eq!(told.is_ok(), passes);
+        }
     }
 
     #[test]
@@ -307,5 +524,21 @@ mod tests {
         }
         assert!(state.categories.len() <= CATEGORIES + 1);
         assert_eq!(state.sum().refused, 10_000);
+    }
+
+    #[test]
+    fn what_is_no_name_of_a_category_is_counted_without_it() {
+        let mut state = state();
+        for name in [
+            "",
+            "gambling",
+            &"x".repeat(1_000),
+            &format!("categories/{}", "x".repeat(1_000_000)),
+        ] {
+            state.count(name, Counts::default());
+        }
+        assert_eq!(state.categories.keys().collect::<Vec<_>>(), ["-"]);
+        state.count("categories/gambling", Counts::default());
+        assert_eq!(state.categories.len(), 2);
     }
 }

@@ -89,6 +89,7 @@ struct Message {
 struct Contact {
     org: String,
     contact: String,
+    domain: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -136,6 +137,11 @@ pub(super) fn request(text: &str) -> Result<Found, Vec<Fault>> {
             _ => faults.push(Fault::new(format!("{field}.org"), "is missing")),
         }
     }
+    let domain = message.reporter.as_ref().map(|reporter| domain(&reporter.domain));
+    if domain.as_ref().is_some_and(String::is_empty) {
+        faults.push(Fault::new("reporter.domain", "is missing"));
+    }
+    let domain = domain.unwrap_or_default();
     let report_id = report_id.and_then(|id| match Uuid::try_parse(&id) {
         Ok(id) => Some(id),
         Err(_) => {
@@ -171,7 +177,7 @@ pub(super) fn request(text: &str) -> Result<Found, Vec<Fault>> {
     });
     let files = match act {
         Some((.., act, _)) if WITHOUT_FILES.contains(act) => Vec::new(),
-        _ => files(&message.evidence, report_id, &mut faults),
+        _ => files(&message.evidence, &domain, report_id, &mut faults),
     };
     let (Some(id), Some(observed), Some(source), Some((.., act, detail)), [], Some(reporter), Some(sender)) = (
         report_id,
@@ -226,7 +232,8 @@ pub(super) fn request(text: &str) -> Result<Found, Vec<Fault>> {
             .map(|(path, value)| (path.to_owned(), value.to_owned()))
             .into_iter()
             .collect(),
-        external_id: id.to_string(),
+        // Ids are unique to who gave them.
+        external_id: format!("{domain}:{id}"),
         ..Report::default()
     };
     Ok(Found {
@@ -243,6 +250,11 @@ fn is_version(text: &str) -> bool {
     let parts: Vec<_> = text.split('.').collect();
     let is_number = |part: &&str| !part.is_empty() && part.len() < 6 && part.bytes().all(|byte| byte.is_ascii_digit());
     parts.len() == 3 && parts[0] == "4" && parts.iter().all(is_number)
+}
+
+/// A domain as it is compared.
+fn domain(text: &str) -> String {
+    text.trim().trim_end_matches('.').to_lowercase()
 }
 
 /// What is reported: the address if there is one, for others report that, too; else where it came
@@ -278,7 +290,7 @@ fn subject(message: &Message, source: &str, observed: Time) -> Subject {
 }
 
 /// The files in the message, each of the hash that it says.
-fn files(evidence: &[Evidence], report: Option<Uuid>, faults: &mut Vec<Fault>) -> Vec<Attached> {
+fn files(evidence: &[Evidence], domain: &str, report: Option<Uuid>, faults: &mut Vec<Fault>) -> Vec<Attached> {
     let mut files = Vec::new();
     for (i, file) in evidence.iter().enumerate() {
         let Some(payload) = file.payload.as_deref().filter(|payload| !payload.is_empty()) else {
@@ -308,11 +320,15 @@ fn files(evidence: &[Evidence], report: Option<Uuid>, faults: &mut Vec<Fault>) -
             ));
         }
         // The same for the same file of the same report: a repeated upload is one.
-        let name = Sha256::new()
-            .chain_update(b"remit-xarf-evidence-v1")
+        let mut name = Sha256::new()
+            .chain_update(b"remit-xarf-evidence-v2")
             .chain_update(report.unwrap_or_default().as_bytes())
             .chain_update((i as u64).to_be_bytes())
             .chain_update(sha256);
+        for text in [domain, &file.content_type] {
+            name.update((text.len() as u64).to_be_bytes());
+            name.update(text);
+        }
         let mut id = [0; 16];
         id.copy_from_slice(&name.finalize()[..16]);
         files.push(Attached {
@@ -380,15 +396,15 @@ mod tests {
     #[test]
     fn a_message_is_a_report_with_its_evidence_by_whom_and_through_whom() {
         let found = request(&message().to_string()).unwrap();
-        let report = found.request.report.unwrap();
+        let report = found.request.report.clone().unwrap();
         assert_eq!(report.category, "categories/fraud.impersonation");
-        assert_eq!(report.external_id, "0b6f6a2c-3a55-4a0c-9b0e-5f2f3c9a7d11");
+        assert_eq!(report.external_id, "bank.example:0b6f6a2c-3a55-4a0c-9b0e-5f2f3c9a7d11");
         let subject = &report.subjects[0];
         assert_eq!(
             (subject.kind(), subject.value.as_str()),
             (SubjectKind::Url, "https://login.bank.evil.example/")
         );
-        let reporter = report.reporter.unwrap();
+        let reporter = report.reporter.clone().unwrap();
         assert_eq!(
             (reporter.display_name.as_str(), reporter.contact.as_str()),
             ("Bank of Somewhere", "abuse@bank.example")
@@ -402,11 +418,26 @@ mod tests {
         assert_eq!((found.files.len(), &found.files[0].bytes[..]), (1, &b"hello"[..]));
         let again = request(&message().to_string()).unwrap();
         assert_eq!(again.files[0].request_id, found.files[0].request_id);
-        let other = with(&[("report_id", json!("0b6f6a2c-3a55-4a0c-9b0e-5f2f3c9a7d12"))]);
-        assert_ne!(
-            request(&other.to_string()).unwrap().files[0].request_id,
-            found.files[0].request_id
-        );
+        // Another's report with this id is another, and so is its file, or one of another type.
+        for (field, value) in [
+            ("report_id", json!("0b6f6a2c-3a55-4a0c-9b0e-5f2f3c9a7d12")),
+            (
+                "reporter",
+                json!({"org": "Bank", "contact": "a@other.example", "domain": "Other.example."}),
+            ),
+            (
+                "evidence",
+                json!([{"content_type": "text/html", "payload": "aGVsbG8="}]),
+            ),
+        ] {
+            let other = request(&with(&[(field, value)]).to_string()).unwrap();
+            assert_ne!(other.files[0].request_id, found.files[0].request_id, "{field}");
+            let id = other.request.report.unwrap().external_id;
+            assert_eq!(id == report.external_id, field == "evidence", "{id}");
+            assert!(field != "reporter" || id.starts_with("other.example:"), "{id}");
+        }
+        let nameless = with(&[("reporter", json!({"org": "Bank", "contact": "a@bank.example"}))]);
+        assert_eq!(faults(&nameless), ["reporter.domain: is missing"]);
     }
 
     #[test]
