@@ -683,7 +683,14 @@ def stage(root):
     put("/run/remit/witness-policy/policy", "quorum none\n")
     put("/run/remit/witness-ca/ca.pem", (DEPLOY / "check" / "authority.pem").read_bytes())
     put("/run/remit/callers-key/callers.key", bytes(range(32)))
-    put("/run/remit/callers/callers.yaml", "certificates: [{ name: desk.example, system: desk, role: partner }]\n")
+    name = "[spiffe://remit.example/{}]".format
+    put("/run/remit/callers/callers.yaml", f"""services:
+  remit.audit.v1.AuditInboundService: {{ intake: {name("intake")}, routing: {name("routing")} }}
+  remit.audit.v1.AuditService: {{ intake: {name("intake")}, routing: {name("routing")}, audit: {name("audit")} }}
+  remit.intake.v1.IntakeInboundService: {{ routing: {name("routing")} }}
+  remit.routing.v1.RoutingInboundService: {{ intake: {name("intake")}, audit: {name("audit")} }}
+certificates: [{{ name: desk.example, system: desk, role: partner }}]
+""")
     certificates = root / "certificates"
     subprocess.run([ARGUMENTS.remit, "dev-certs", certificates], check=True, capture_output=True, env=ENVIRONMENT)
     for name, file in [("tls/tls.crt", "all.pem"), ("tls/tls.key", "all.key"), ("tls/ca.crt", "ca.pem"), ("client-ca/ca.pem", "ca.pem")]:
