@@ -172,6 +172,8 @@ pub struct Faulty {
     pub fail_after: AtomicU32,
     /// How often reports were accepted, and what makes that wait.
     pub accepts: AtomicU32,
+    /// External id of a report with which no commit succeeds.
+    pub unwelcome: Mutex<Option<String>>,
     pub gate: tokio::sync::RwLock<()>,
     /// Whether the health check finds the database unwritable.
     pub unwritable: AtomicBool,
@@ -201,6 +203,10 @@ impl Store for Faulty {
     async fn accept(&self, batch: &[Prepared]) -> Result<Vec<Accepted>, Error> {
         let _open = self.gate.read().await;
         self.accepts.fetch_add(1, Ordering::SeqCst);
+        let unwelcome = self.unwelcome.lock().unwrap().clone();
+        if unwelcome.is_some_and(|id| batch.iter().any(|report| format!("{report:?}").contains(&id))) {
+            return Err(Error::Injected("one of a group"));
+        }
         self.around(self.inner.accept(batch)).await
     }
 
@@ -561,6 +567,7 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         fail_before: AtomicU32::new(0),
         fail_after: AtomicU32::new(0),
         accepts: AtomicU32::new(0),
+        unwelcome: Mutex::default(),
         gate: tokio::sync::RwLock::default(),
         unwritable: AtomicBool::new(false),
     });
