@@ -281,7 +281,7 @@ impl<R: BufRead> Rows<R> {
     }
 
     /// Reads on to the end, for what is wrong with the table as a whole.
-    pub(super) fn to_the_end(mut self) -> anyhow::Result<()> {
+    pub(super) fn check_whole(mut self) -> anyhow::Result<()> {
         while self.row()?.is_some() {}
         Ok(())
     }
@@ -512,7 +512,7 @@ values:
             ("2,赌博,,,,,".to_owned(), None),
         ] {
             let table = format!("{head}{rows_behind}");
-            let read = rows(&table, MAPPING).unwrap().to_the_end();
+            let read = rows(&table, MAPPING).unwrap().check_whole();
             match line {
                 Some(line) => {
                     let error = read.unwrap_err().to_string();

@@ -162,7 +162,7 @@ pub(super) fn open(file: File, format: Format, mapping: &csv::Mapping) -> anyhow
 
 /// Reads a table to its end: one that cannot be read whole is refused before anything is sent.
 pub(super) fn whole_table(file: File, mapping: &csv::Mapping) -> anyhow::Result<()> {
-    csv::Rows::begin(BufReader::with_capacity(256 << 10, file), mapping)?.to_the_end()
+    csv::Rows::begin(BufReader::with_capacity(256 << 10, file), mapping)?.check_whole()
 }
 
 /// Numbers what a file has, and gives each report that has no id an external one: made of what it

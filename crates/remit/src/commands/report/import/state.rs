@@ -320,7 +320,7 @@ pub(super) fn apart(files: &[(&str, Option<&Path>)]) -> anyhow::Result<()> {
         .filter_map(|(what, path)| path.map(|path| (*what, path, real(path))))
         .collect();
     for (i, (what, path, is)) in files.iter().enumerate() {
-        for (other, ..) in files[..i].iter().filter(|(.., was)| was == is) {
+        if let Some((other, ..)) = files[..i].iter().find(|(.., was)| was == is) {
             let name = path.display();
             return Err(Failed::Usage(format!("{name} cannot be both {other} and {what}")).into());
         }
