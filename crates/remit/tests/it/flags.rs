@@ -22,6 +22,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "case show",
             "case watch",
             "case worklists",
+            "case undelivered",
             "category",
             "config",
             "context list",

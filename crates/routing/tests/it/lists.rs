@@ -514,7 +514,7 @@ async fn p7_who_has_not_read_what_is_told_to_operators_and_to_each_agency_its_ow
             .caller(system)
             .list_undelivered(request)
             .await
-            .map(|page| page.into_inner())
+            .map(tonic::Response::into_inner)
     };
     let token = page("operator", "", "").await.unwrap().next_page_token;
     for (system, agency) in [("guangdong", ""), ("operator", "agencies/police-450100")] {
