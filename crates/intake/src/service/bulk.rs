@@ -2,10 +2,10 @@
 //! commits with each other and with everybody else's.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -23,7 +23,7 @@ use futures::{
 use prost::Message as _;
 use rpc::{Failure, Identity, Violation};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -138,8 +138,9 @@ impl Service {
         Arc::new(self.clone()).answers(caller, requests)
     }
 
-    /// Begins one after the other, so that of two with one id the first is the first; and lets them
-    /// be recorded beside each other, whether or not the caller reads.
+    /// Begins one after the other, and lets them be recorded beside each other, whether or not the
+    /// caller reads. One with the id of another that is at work waits for it: of two with one id the
+    /// first is the first.
     fn answers<E: From<Failure> + Send + 'static>(
         self: Arc<Self>,
         caller: Identity,
@@ -147,10 +148,13 @@ impl Service {
     ) -> impl Stream<Item = Result<SubmittedReport, E>> + Send {
         let own = self.turns.of(&caller);
         let caller = Arc::new(caller);
+        let ids = Arc::new(Ids::default());
         let begun = requests.then(move |message| {
             let (service, caller, own) = (Arc::clone(&self), Arc::clone(&caller), Arc::clone(&own));
+            let ids = Arc::clone(&ids);
             async move {
                 let (request, kept) = message?;
+                let named = ids.enter(&request).await;
                 let turn = service.turns.take(own).await?;
                 let begun = match texts(&request) {
                     none if none.is_empty() => Ok(service.begin(&caller, request, Queue::Wait).await),
@@ -162,7 +166,7 @@ impl Service {
                             Ok(begun) => service.finish(&caller, begun).await,
                             Err(refused) => Err(refused),
                         };
-                        drop((kept, turn));
+                        drop((kept, turn, named));
                         answer(submitted)
                     }
                     .in_current_span(),
@@ -175,6 +179,59 @@ impl Service {
             Err(error) => Either::Right(ready(Err(error))),
         });
         answers.buffered(AT_WORK)
+    }
+}
+
+/// The ids of the reports of a stream or batch that are at work.
+#[derive(Default)]
+struct Ids {
+    at_work: Mutex<HashSet<String>>,
+    left: Notify,
+}
+
+impl Ids {
+    fn at_work(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no report with an id of this one is at work.
+    async fn enter(self: Arc<Self>, request: &SubmitReportRequest) -> Named {
+        let external = request.report.as_ref().map(|report| report.external_id.as_str());
+        let named = [
+            ("request", request.request_id.as_str()),
+            ("report", external.unwrap_or_default()),
+        ];
+        let named = named.into_iter().filter(|(_, id)| !id.is_empty());
+        let named: Vec<String> = named.map(|(kind, id)| format!("{kind} {id}")).collect();
+        loop {
+            let left = self.left.notified();
+            {
+                let mut at_work = self.at_work();
+                if !named.iter().any(|id| at_work.contains(id)) {
+                    at_work.extend(named.iter().cloned());
+                    break;
+                }
+            }
+            left.await;
+        }
+        Named { ids: self, named }
+    }
+}
+
+/// Ids of a report that is at work.
+struct Named {
+    ids: Arc<Ids>,
+    named: Vec<String>,
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        let mut at_work = self.ids.at_work();
+        for id in &self.named {
+            at_work.remove(id);
+        }
+        drop(at_work);
+        self.ids.left.notify_waiters();
     }
 }
 
