@@ -596,7 +596,10 @@ impl Failed {
                 };
             }
             match status.code() {
-                Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled if !from_server => {
+                // What is no HTTP/2 is internal to the client, if the connection lasts long enough.
+                Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled | Code::Internal
+                    if !from_server =>
+                {
                     Self::Unreachable {
                         message: match status.code() {
                             Code::Unavailable => format!("no server answers at {address}"),
@@ -605,7 +608,11 @@ impl Failed {
                                 quoted(status.message())
                             ),
                         },
-                        help: "is it running at this address?".to_owned(),
+                        help: match address.starts_with("http://") {
+                            true => "is it running at this address? Under TLS, the address begins with https://",
+                            false => "is it running at this address?",
+                        }
+                        .to_owned(),
                     }
                 }
                 _ => Self::Refused(Box::new(status)),
