@@ -142,7 +142,7 @@ async fn p3_each_route_of_a_case_can_be_decided_again(backend: Backend) {
     assert!(fixture.store.routed(case, Some(3)).await.unwrap().is_none());
     // A detail that the categories between did not have is there again.
     fixture
-        .done(refile(case, &standing(&fixture.case(case).await).1.unwrap(), "drugs"))
+        .done(refile(case, standing(&fixture.case(case).await).1.unwrap(), "drugs"))
         .await;
     let routed = fixture.store.routed(case, None).await.unwrap().unwrap();
     let details: Vec<_> = routed.facts.unwrap().details.into_keys().collect();
