@@ -111,8 +111,8 @@ const FORMS: &[(Form, &[&str])] = &[
     ),
 ];
 
-/// Requests that consist of requests, each of which is answered for itself: a text that one must not
-/// have refuses no other. Whoever serves them looks at each ([`refused`]).
+/// Requests that consist of requests, each of which is answered for itself: a text that one must
+/// not have refuses no other. Whoever serves them looks at each ([`refused`]).
 const OF_MANY: &[&str] = &[
     "remit.intake.v1.BatchSubmitReportsRequest",
     "remit.intake.v1.SubmitReportsRequest",

@@ -41,8 +41,8 @@ const MOST_SKEW: u32 = 120;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
-    /// gRPC services that Remit's own services call of each other, and for each that may the names in
-    /// its certificates. Without it, their tokens alone say it.
+    /// gRPC services that Remit's own services call of each other, and for each that may the names
+    /// in its certificates. Without it, their tokens alone say it.
     services: Option<BTreeMap<String, BTreeMap<String, BTreeSet<String>>>>,
     /// Callers by a name in their certificate.
     certificates: Vec<OfCertificate>,
@@ -176,7 +176,8 @@ fn identity(
     })
 }
 
-/// The gRPC services that Remit's own services call, and which of these do, by the tables of access.
+/// The gRPC services that Remit's own services call, and which of these do, by the tables of
+/// access.
 fn called_by_services() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut called = BTreeMap::<_, BTreeSet<_>>::new();
     let tables = [intake::ACCESS, routing::ACCESS, audit::ACCESS];

@@ -274,8 +274,8 @@ mod tests {
 
     const OWN_IS_STALE: &str = "remit_tls_stale{remit_certificate=\"own\"} 1\n";
 
-    /// Paused time advances only for awaited timers, so each wait looks at the files. At the shipped
-    /// interval.
+    /// Paused time advances only for awaited timers, so each wait looks at the files. At the
+    /// shipped interval.
     #[tokio::test(start_paused = true)]
     async fn new_files_are_taken_and_unusable_ones_change_nothing() {
         let mut mount = Mount::new();

@@ -686,8 +686,8 @@ impl Config {
         )?))
     }
 
-    /// Refuses to serve these services in the clear where others than this machine could listen, and
-    /// to call their peers so.
+    /// Refuses to serve these services in the clear where others than this machine could listen,
+    /// and to call their peers so.
     ///
     /// # Errors
     ///

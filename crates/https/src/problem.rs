@@ -30,8 +30,8 @@ impl NoAnswer {
         }
     }
 
-    /// What TLS found wrong, where a call of another client failed for that. `option` sets the file of
-    /// further issuers.
+    /// What TLS found wrong, where a call of another client failed for that. `option` sets the file
+    /// of further issuers.
     #[must_use]
     pub fn of_tls(error: &(dyn Error + 'static), host: &str, option: &'static str) -> Option<Self> {
         find::<rustls::Error>(error).map(|error| tls(error, host, option, false))

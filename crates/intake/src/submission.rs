@@ -545,7 +545,8 @@ impl Faults {
     }
 }
 
-/// The external id that a list is asked for, in the form in which ids are compared; `None` for none.
+/// The external id that a list is asked for, in the form in which ids are compared; `None` for
+/// none.
 pub(crate) fn wanted_external_id(field: &str, id: &str, violations: &mut Violations) -> Option<String> {
     let mut faults = Faults {
         violations: std::mem::take(violations),

@@ -41,8 +41,9 @@ pub fn code(text: &str) -> String {
     normal.chars().filter(|c| !is_separator(*c)).collect()
 }
 
-/// A reference of somebody else's books, such as a file number, as it is compared: composed, without
-/// what nobody sees, and with one space where there is white space within. A form has itself.
+/// A reference of somebody else's books, such as a file number, as it is compared: composed,
+/// without what nobody sees, and with one space where there is white space within. A form has
+/// itself.
 #[must_use]
 pub fn reference(text: &str) -> String {
     // What nobody sees can stand between a letter and its accent: it goes first.

@@ -87,8 +87,8 @@ pub struct Given {
         help_heading = "Connection"
     )]
     pub token_file: Option<PathBuf>,
-    /// PEM file of certificate authorities that are believed beside the machine's, where servers are reached over TLS
-    /// [default: that of the context or of the data directory's instance]
+    /// PEM file of certificate authorities that are believed beside the machine's, where servers
+    /// are reached over TLS [default: that of the context or of the data directory's instance]
     #[arg(
         long,
         global = true,
@@ -106,8 +106,8 @@ pub struct Given {
         help_heading = "Connection"
     )]
     server_name: Option<String>,
-    /// Call servers off this machine without TLS (http://), too: something else encrypts what goes there, such as a
-    /// mesh or a VPN
+    /// Call servers off this machine without TLS (http://), too: something else encrypts what goes
+    /// there, such as a mesh or a VPN
     #[arg(long, global = true, env = "REMIT_ENCRYPTED_ELSEWHERE", help_heading = "Connection")]
     encrypted_elsewhere: bool,
     /// The officer who acts through the caller's system; who acts is part of what is logged
@@ -469,8 +469,8 @@ impl Access {
         Err(Failed::Usage(message).into())
     }
 
-    /// Who calls, to tell callers apart: the system in the data directory's tokens, or else a hash of
-    /// the token.
+    /// Who calls, to tell callers apart: the system in the data directory's tokens, or else a hash
+    /// of the token.
     pub fn caller(&self) -> anyhow::Result<String> {
         let token = self.token()?;
         let tokens = match self.layout() {

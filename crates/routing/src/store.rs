@@ -445,9 +445,9 @@ pub trait Store: Send + Sync + 'static {
     /// Whether the agency has not read the last change of a case that it sees.
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error>;
 
-    /// What agencies have not read, of all or of one of them, the oldest change first, after one, at
-    /// most `limit`. For operators: of what a directory bars an agency from, it is told until the next
-    /// tick.
+    /// What agencies have not read, of all or of one of them, the oldest change first, after one,
+    /// at most `limit`. For operators: of what a directory bars an agency from, it is told until
+    /// the next tick.
     async fn undelivered(
         &self,
         of: Option<&AgencyId>,
@@ -455,7 +455,8 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Undelivered>, Error>;
 
-    /// The changes of cases that another service refuses, the longest refused first, at most `limit`.
+    /// The changes of cases that another service refuses, the longest refused first, at most
+    /// `limit`.
     async fn refused(&self, limit: u32) -> Result<Vec<RefusedDelivery>, Error>;
 
     /// Records what agencies have read. What changed since stays unread.

@@ -91,8 +91,8 @@ fn history(stored: &StoredCase, reads_notes: bool) -> Vec<CaseStep> {
     steps
 }
 
-/// An answer as it was given, from what is kept of it. Explanation and terms change with the category
-/// only; the history is that of the time, with the notes that the viewer may read now.
+/// An answer as it was given, from what is kept of it. Explanation and terms change with the
+/// category only; the history is that of the time, with the notes that the viewer may read now.
 pub fn with_details(kept: CaseSight, stored: &StoredCase, viewer: &Party, directory: &Directory) -> CaseSight {
     let now = case(stored, viewer, directory);
     let sight = kept.sight.map(|sight| match sight {

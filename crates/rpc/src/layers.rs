@@ -393,7 +393,8 @@ impl Gate {
             true => self.authenticate.authenticate(&presented),
             false => None,
         };
-        // A service's token without its certificate opens nothing, and no lane of the services either.
+        // A service's token without its certificate opens nothing, and no lane of the services
+        // either.
         let counted = caller
             .as_ref()
             .filter(|caller| is_admitted(&*self.authenticate, caller, path, &presented));

@@ -1,5 +1,5 @@
-//! Streams end when their caller's right does (its token, its certificate): a call is judged when it begins, and one that stays
-//! open for hours is judged again and again.
+//! Streams end when their caller's right does (its token, its certificate): a call is judged when
+//! it begins, and one that stays open for hours is judged again and again.
 
 use std::{
     pin::Pin,

@@ -187,8 +187,8 @@ impl Tls {
         self.state.read().unwrap_or_else(PoisonError::into_inner).client.clone()
     }
 
-    /// Whether a caller's certificate is still valid, and of an authority that is still believed. The
-    /// chain is verified again only when the authorities have changed.
+    /// Whether a caller's certificate is still valid, and of an authority that is still believed.
+    /// The chain is verified again only when the authorities have changed.
     #[must_use]
     pub fn believes(&self, certificate: &Certificate) -> bool {
         let now = UnixTime::now();

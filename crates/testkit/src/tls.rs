@@ -44,8 +44,8 @@ impl Issuer {
         self.issuer.pem()
     }
 
-    /// A certificate for these DNS names, addresses and URIs, valid as [`Issuer::server`]'s, and its
-    /// key, both in PEM.
+    /// A certificate for these DNS names, addresses and URIs, valid as [`Issuer::server`]'s, and
+    /// its key, both in PEM.
     pub fn leaf(&self, names: &[&str], years: Range<i32>) -> anyhow::Result<(String, String)> {
         let (uris, hosts): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.contains("://"));
         let hosts: Vec<_> = hosts.into_iter().map(str::to_owned).collect();

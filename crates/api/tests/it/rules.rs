@@ -429,7 +429,8 @@ fn every_call_that_changes_something_takes_a_request_id() {
     faults.none();
 }
 
-/// The request of which a method takes a stream: its messages have it as `request`, and nothing else.
+/// The request of which a method takes a stream: its messages have it as `request`, and nothing
+/// else.
 fn streamed(method: &MethodDescriptor) -> Option<MessageDescriptor> {
     let fields: Vec<_> = method.input().fields().collect();
     match (method.is_client_streaming(), fields.as_slice()) {

@@ -139,8 +139,8 @@ impl Service {
     }
 
     /// Begins one after the other, and lets them be recorded beside each other, whether or not the
-    /// caller reads. One with the id of another that is at work waits for it: of two with one id the
-    /// first is the first.
+    /// caller reads. One with the id of another that is at work waits for it: of two with one id
+    /// the first is the first.
     fn answers<E: From<Failure> + Send + 'static>(
         self: Arc<Self>,
         caller: Identity,

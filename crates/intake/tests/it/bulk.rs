@@ -374,7 +374,8 @@ async fn a_report_over_the_bound_is_refused_by_name_behind_those_before_it() {
     told(&all[2]).unwrap();
 }
 
-/// What is at work is the caller's until it is answered, so that many streams take no more than one.
+/// What is at work is the caller's until it is answered, so that many streams take no more than
+/// one.
 #[tokio::test]
 async fn reports_at_work_are_paid_for_and_more_are_not_taken() {
     let backend = Backend::sqlite();

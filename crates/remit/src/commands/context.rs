@@ -80,7 +80,8 @@ struct Given {
     /// File with the token to call with; the token itself is not kept
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// PEM file of certificate authorities that are believed beside the machine's, for addresses of https://
+    /// PEM file of certificate authorities that are believed beside the machine's, for addresses of
+    /// https://
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Name in the servers' certificates, where that is not the host of their addresses

@@ -21,10 +21,10 @@ use crate::{
 
 /// Make an authority and certificates, to try TLS with
 ///
-/// Writes `ca.pem` and its key, and for each service, and for a process of all three, a certificate and its key that
-/// are valid for `localhost`, 127.0.0.1, ::1 and the service's own name, and as `spiffe://remit.local/SERVICE`. Where
-/// the folder has an authority already, certificates are made anew by it. Whoever has `ca.key` can be anybody: for
-/// trials, not for real reports.
+/// Writes `ca.pem` and its key, and for each service, and for a process of all three, a certificate
+/// and its key that are valid for `localhost`, 127.0.0.1, ::1 and the service's own name, and as
+/// `spiffe://remit.local/SERVICE`. Where the folder has an authority already, certificates are made
+/// anew by it. Whoever has `ca.key` can be anybody: for trials, not for real reports.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -38,7 +38,8 @@ pub struct Command {
     /// Further DNS name or IP address of the services; may be repeated
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
-    /// System of a caller to make a certificate for, as `spiffe://remit.local/SYSTEM`; may be repeated
+    /// System of a caller to make a certificate for, as `spiffe://remit.local/SYSTEM`; may be
+    /// repeated
     #[arg(long = "caller", value_name = "SYSTEM", value_parser = system)]
     callers: Vec<String>,
     /// Days for which certificates are valid; the authority is for ten times as many

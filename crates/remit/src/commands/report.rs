@@ -59,17 +59,17 @@ Examples:
     },
     /// Submit the reports of a file, as many as it has
     ///
-    /// A report without `externalId` and `requestId` gets an external id, made of what it says and of
-    /// how often the file has said that before: neither the file nor a corrected one brings a report
-    /// in twice. Interrupted, the same command goes on where it
-    /// was: FILE.import says how far that is, and is refused for another file or caller. What is refused is
-    /// listed in FILE.rejects.ndjson with its line and every violation, and keeps nothing else from
-    /// being submitted; the exit code is 1 then. No file that is there already is written over. An error
+    /// A report without `externalId` and `requestId` gets an external id, made of what it says and
+    /// of how often the file has said that before: neither the file nor a corrected one brings a
+    /// report in twice. Interrupted, the same command goes on where it was: FILE.import says how
+    /// far that is, and is refused for another file or caller. What is refused is listed in
+    /// FILE.rejects.ndjson with its line and every violation, and keeps nothing else from being
+    /// submitted; the exit code is 1 then. No file that is there already is written over. An error
     /// that is about the caller or the server stops the import, and no report is refused for it.
     ///
     /// A table's mapping: `columns` has the field of each column, such as `Link:
-    /// report.subjects[0].value`; `constants` has fields that are the same in each row; `values` has,
-    /// of a column, what stands there and what is meant; `delimiter` is a comma unless it says
+    /// report.subjects[0].value`; `constants` has fields that are the same in each row; `values`
+    /// has, of a column, what stands there and what is meant; `delimiter` is a comma unless it says
     /// another. An empty cell is nothing.
     ///
     /// Of XARF, version 4, messages are taken whose type is an act here, with the files in them;

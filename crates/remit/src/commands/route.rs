@@ -129,7 +129,8 @@ Examples:
     Replay {
         /// Name of the case, `cases/{id}`
         case: String,
-        /// Of a case that was filed under other categories, the route with this number: 1 is the first
+        /// Of a case that was filed under other categories, the route with this number: 1 is the
+        /// first
         #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
         route: i32,
     },

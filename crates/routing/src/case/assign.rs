@@ -1,6 +1,7 @@
 //! `AssignCase`: an agency assigns a case to one of its officers, or gives it back into its pool.
 //!
-//! It is the agency's own affair: nobody else is shown it, and for nobody else the case has changed.
+//! It is the agency's own affair: nobody else is shown it, and for nobody else the case has
+//! changed.
 
 use journal::Time;
 

@@ -12,8 +12,8 @@ pub(super) const RULE: &Rule = &Rule {
 
 impl Rules<'_> {
     /// Closes a resolved case. One of whose decision a side has no notice that had it of the proposal
-    /// stays resolved, so that the side keeps its review: the time runs again, and was missed. So does
-    /// one whose crime is not handed over, or not taken.
+    /// stays resolved, so that the side keeps its review: the time runs again, and was missed. So
+    /// does one whose crime is not handed over, or not taken.
     pub(super) fn closed(&self, case: &Case) -> Option<Transition> {
         let waits = case.leaves_untold() || case.is_referring();
         if let (true, Standing::Open(stage, duty)) = (waits, &case.standing) {

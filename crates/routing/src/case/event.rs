@@ -247,8 +247,8 @@ pub enum Event {
     },
     /// Successors or superiors took the places of agencies that ended.
     Succeeded,
-    /// An agency assigned it to one of its officers, or to nobody. Only the agency knows of it: it is
-    /// no change of the case's chain, and no step of its history.
+    /// An agency assigned it to one of its officers, or to nobody. Only the agency knows of it: it
+    /// is no change of the case's chain, and no step of its history.
     Assigned {
         /// The agency.
         at: AgencyId,

@@ -5,8 +5,8 @@
 //! through another: the main case. What is decided there is applied to the joined ones, as
 //! changes of their own and at a time of its own, by [`Rules::followed`]; once for each, and not
 //! to one of which something else was proposed. A link has an effect only between cases with one
-//! lead and the same exclusions; while these differ, each case goes on by itself. So does one that was
-//! filed under another category.
+//! lead and the same exclusions; while these differ, each case goes on by itself. So does one that
+//! was filed under another category.
 
 use std::collections::BTreeSet;
 

@@ -19,10 +19,11 @@ pub enum Part {
     Informed,
     /// An agency that was asked to assist and has not answered. It is also supporting.
     Assisting,
-    /// The body that a suspected crime was handed to, which has not refused it. It is also supporting.
+    /// The body that a suspected crime was handed to, which has not refused it. It is also
+    /// supporting.
     Receiving,
-    /// A superior of the agency that decided, which has to hand the crime over because that did not. It
-    /// is also supporting.
+    /// A superior of the agency that decided, which has to hand the crime over because that did
+    /// not. It is also supporting.
     Referring,
     /// The agency that transferred it to a lead that has not taken it over yet.
     Giving,

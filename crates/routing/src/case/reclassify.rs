@@ -1,8 +1,8 @@
-//! `ReclassifyCase`: the report was filed under a wrong category. The case is routed anew, by the same
-//! facts under another one.
+//! `ReclassifyCase`: the report was filed under a wrong category. The case is routed anew, by the
+//! same facts under another one.
 //!
-//! That ends: a case never comes back to a category, and changes it at most [`MOST`] times. It is no
-//! way to be rid of a case that a superior gave: then only the superior files it anew.
+//! That ends: a case never comes back to a category, and changes it at most [`MOST`] times. It is
+//! no way to be rid of a case that a superior gave: then only the superior files it anew.
 
 use std::sync::Arc;
 
@@ -251,8 +251,8 @@ fn of_budget(used: i64, before: &Matter, after: &Matter) -> i64 {
 }
 
 impl Case {
-    /// Those support it whom the new route names, those that were asked to assist, and who has taken its
-    /// crime.
+    /// Those support it whom the new route names, those that were asked to assist, and who has
+    /// taken its crime.
     fn support(&mut self, filing: &Filing) {
         let owner = self.owner().cloned();
         let named: Vec<&AgencyId> = filing

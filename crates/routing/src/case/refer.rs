@@ -1,10 +1,11 @@
-//! `ReferCrime`: the agency that decided so hands a suspected crime over to a body that takes crimes.
-//! `AnswerReferral`: that body takes it, or refuses it with reasons, and the case is open again.
+//! `ReferCrime`: the agency that decided so hands a suspected crime over to a body that takes
+//! crimes. `AnswerReferral`: that body takes it, or refuses it with reasons, and the case is open
+//! again.
 //!
-//! An agency that takes crimes itself hands nothing over. Neither clock lets go: a case in which one
-//! runs does not close. An agency that does not hand it over has to let its superior do it.
+//! An agency that takes crimes itself hands nothing over. Neither clock lets go: a case in which
+//! one runs does not close. An agency that does not hand it over has to let its superior do it.
 
-use api::event::ReferralAnswer;
+use api::event::{DispositionKind, ReferralAnswer};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
     directory::AgencyId,
@@ -16,7 +17,6 @@ use super::{
     State, Supporter, Transition,
     hand_on::{barred, unfit},
 };
-use api::event::DispositionKind;
 
 /// Time to hand a crime over after the decision: 24 hours (行政执法机关移送涉嫌犯罪案件的规定 5).
 pub const REFER: ClockRule = ClockRule {
@@ -242,8 +242,8 @@ impl Rules<'_> {
         }
     }
 
-    /// A crime was not handed over, or its referral not answered, in time: a superior has to, and who
-    /// was late has no part by that any more. Without a superior, its time begins anew.
+    /// A crime was not handed over, or its referral not answered, in time: a superior has to, and
+    /// who was late has no part by that any more. Without a superior, its time begins anew.
     pub(super) fn referral_late(&self, case: &Case, matter: &Matter, late: &Clock, event: Event) -> Transition {
         let mut after = case.clone();
         after.end_late(late.kind());
@@ -293,8 +293,8 @@ impl Rules<'_> {
         }
     }
 
-    /// Nobody continues the body that a crime was handed to: its superior has to answer, or else the
-    /// agency that decided names another body.
+    /// Nobody continues the body that a crime was handed to: its superior has to answer, or else
+    /// the agency that decided names another body.
     pub(super) fn referral_passed_on(&self, case: &Case, matter: &Matter, request: &Clock, event: Event) -> Transition {
         let mut after = case.clone();
         match self.receiver_above(case, matter, &request.owner) {
@@ -350,8 +350,8 @@ impl Case {
         }
     }
 
-    /// Ends a referral that was not taken: what was decided is decided no longer. One that was taken
-    /// stays.
+    /// Ends a referral that was not taken: what was decided is decided no longer. One that was
+    /// taken stays.
     pub(super) fn drop_referral(&mut self) {
         self.end_late(ClockKind::Refer);
         self.end_late(ClockKind::Receive);

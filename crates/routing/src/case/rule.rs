@@ -149,8 +149,8 @@ impl Rule {
     }
 }
 
-/// What a caller with these parts may do in a state, in words. Who works on it inside an agency moves
-/// no case.
+/// What a caller with these parts may do in a state, in words. Who works on it inside an agency
+/// moves no case.
 fn possible(parts: &[Part], state: State) -> String {
     let possible: Vec<_> = Action::RULES
         .iter()

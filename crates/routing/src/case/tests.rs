@@ -2,7 +2,8 @@
 //! `hand_on.rs` the verbs that give a case to another agency, `asking.rs` what reporters are
 //! asked and say, `notices.rs` what the affected side has notice of and says, `claims.rs` claims
 //! to lead it and agencies that step aside, `disposition.rs` how it is disposed of, `ladder.rs`
-//! Remit's own actions, `referrals.rs` suspected crimes, `refiling.rs` other categories, `supervision.rs` pauses and supervision.
+//! Remit's own actions, `referrals.rs` suspected crimes, `refiling.rs` other categories,
+//! `supervision.rs` pauses and supervision.
 
 mod asking;
 mod claims;

@@ -245,8 +245,8 @@ impl SqlStore {
         }
     }
 
-    /// Applies a transition that is an agency's own affair: logged as a record of its own, whose name
-    /// nobody can derive, so that nobody else who reads the case's chain learns of it.
+    /// Applies a transition that is an agency's own affair: logged as a record of its own, whose
+    /// name nobody can derive, so that nobody else who reads the case's chain learns of it.
     fn inside(
         &self,
         stored: &mut StoredCase,

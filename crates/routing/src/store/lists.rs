@@ -118,8 +118,9 @@ impl Listing {
 /// A row of `case_lists`.
 type ListRow = [Value; 5];
 
-/// The rows of a case after a change. `unread` is when it was, and who has seen it because it made it;
-/// `None` if it is none for others than its agency: then what they have not read stays as it is.
+/// The rows of a case after a change. `unread` is when it was, and who has seen it because it made
+/// it; `None` if it is none for others than its agency: then what they have not read stays as it
+/// is.
 fn rows(id: Uuid, case: &Case, open_time: Time, unread: Option<(Time, Option<&AgencyId>)>) -> Vec<ListRow> {
     let row = |agency: &AgencyId, list: &'static str, place: i64| {
         let officer = case.officer_at(agency).map(person).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The route of a case under another category: decided from the stored facts, and kept in place of the
-//! one before, which stays for replays.
+//! The route of a case under another category: decided from the stored facts, and kept in place of
+//! the one before, which stays for replays.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
 /// A command to file a case under another category, with what follows from it.
 pub(super) struct Refiling {
     pub(super) command: Command,
-    /// The new route, if there is one, and whether its category is urgent.
+    /// The new route, if there is one.
     route: Option<Route>,
 }
 
@@ -80,8 +80,8 @@ impl Refiling {
         self.route.as_ref()
     }
 
-    /// Keeps the new route in place of the one before, and ends what was found by the category: links
-    /// to other cases, and that reports on the same subject are compared with this one.
+    /// Keeps the new route in place of the one before, and ends what was found by the category:
+    /// links to other cases, and that reports on the same subject are compared with this one.
     pub(super) async fn keep(&self, tx: &mut Tx, case: &mut Locked, change: &Change) -> Result<(), Error> {
         let Some(route) = &self.route else { return Ok(()) };
         let Locked { stored, matter } = case;

@@ -315,7 +315,7 @@ fn ground(number: Option<i64>) -> Result<PauseGround, Error> {
         .ok_or_else(|| damaged("ground of a pause", format_args!("{number:?}")))
 }
 
-/// The matter of a case, which never changes, as stored.
+/// The matter of a case, as stored. It changes only with the category that the case is filed under.
 pub(super) fn matter_bytes(matter: &Matter) -> Vec<u8> {
     let names = |agencies: &mut dyn Iterator<Item = &AgencyId>| agencies.map(AgencyId::resource_name).collect();
     CaseMatter {

@@ -36,8 +36,8 @@ pub trait Simulations: Send + Sync + 'static {
     /// The facts of cases after one, in ascending order of ids, at most `limit`.
     async fn case_facts(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<CaseFacts>, Error>;
 
-    /// The stored route of a case, with the change that logged it; `None` if there is none. `former` is
-    /// the number of one that another took the place of.
+    /// The stored route of a case, with the change that logged it; `None` if there is none.
+    /// `former` is the number of one that another took the place of.
     async fn routed(&self, case: Uuid, former: Option<u32>) -> Result<Option<Routed>, Error>;
 
     /// Records a finished simulation, in place of an earlier one of the same.

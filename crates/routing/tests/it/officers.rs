@@ -140,7 +140,8 @@ async fn p7_an_assignment_is_seen_by_its_agency_alone(backend: Backend) {
         of(fixture, "police-440000", &["o-2"], Worklist::Unread).await,
         [] as [Uuid; 0]
     );
-    // Who has no part is told that there is no such case; who has one that does not assign, what is so.
+    // Who has no part is told that there is no such case; who has one that does not assign, what is
+    // so.
     for (at, acted) in [
         ("police-450000", None),
         ("police-510100", None),

@@ -1,5 +1,5 @@
-//! A suspected crime in the store: who reads what, on which list it is, what is logged and told, and
-//! that it goes on by itself.
+//! A suspected crime in the store: who reads what, on which list it is, what is logged and told,
+//! and that it goes on by itself.
 
 use api::event::{ConnectingFactor, Disposition, DispositionEffect, DispositionKind, ReferralAnswer};
 use api::routing::CaseNote;

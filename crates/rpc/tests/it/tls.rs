@@ -1,4 +1,5 @@
-//! Servers and clients under TLS: who is believed, what is refused, and what changes while they run.
+//! Servers and clients under TLS: who is believed, what is refused, and what changes while they
+//! run.
 
 use std::{sync::Arc, time::Duration};
 
@@ -224,8 +225,8 @@ async fn a_service_is_admitted_by_the_name_in_its_certificate() {
     );
 }
 
-/// As `docs/operate.md` says it is done. One channel stays, and each call beside it has a connection
-/// of its own.
+/// As `docs/operate.md` says it is done. One channel stays, and each call beside it has a
+/// connection of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_authority_comes_in_without_a_failed_call() {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

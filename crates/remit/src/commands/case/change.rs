@@ -410,8 +410,8 @@ Example:
     },
     /// Assign cases to an officer of your agency, take them from the pool, or give them back
     ///
-    /// Only your agency sees it. `remit case list --of NAME` has an officer's cases: piped into this,
-    /// those of somebody who leaves are moved in one act.
+    /// Only your agency sees it. `remit case list --of NAME` has an officer's cases: piped into
+    /// this, those of somebody who leaves are moved in one act.
     #[command(after_help = "\
 Examples:
   remit case assign cases/0d9f… --take --officer o-1 --as police-450100

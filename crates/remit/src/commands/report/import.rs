@@ -74,7 +74,8 @@ pub(super) struct Import {
     /// [default: FILE.rejects.ndjson, of a dry run FILE.dry-run.rejects.ndjson]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// File for the names and receipts of the reports, a new one; whoever has a receipt can follow its report
+    /// File for the names and receipts of the reports, a new one; whoever has a receipt can follow
+    /// its report
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     receipts: Option<PathBuf>,
     /// File that says how far the import has come [default: FILE.import]
@@ -469,8 +470,8 @@ impl Run {
                         Ok(None) => return Ok(Err(Status::unavailable("the stream ended before its results"))),
                         Err(status) => return Ok(Err(status)),
                     };
-                    // One that a repeat can help is submitted again, and with it what is behind it; what
-                    // says nothing of the report is no outcome of it.
+                    // One that a repeat can help is submitted again, and with it what is behind it;
+                    // what says nothing of the report is no outcome of it.
                     if let Answer::Refused(refusal) = &answer {
                         let status = status_of(refusal);
                         if can_be_repeated(&status) || !is_outcome(status.code()) {
@@ -708,8 +709,8 @@ fn status_of(refusal: &Refusal) -> Status {
     Status::with_details(Code::from_i32(refusal.code), refusal.message.clone(), details)
 }
 
-/// Whether an error is what became of a report: it, or what has its id, is refused. Others are about
-/// the caller, or the server.
+/// Whether an error is what became of a report: it, or what has its id, is refused. Others are
+/// about the caller, or the server.
 fn is_outcome(code: Code) -> bool {
     matches!(
         code,

@@ -746,8 +746,8 @@ impl Life {
         }
     }
 
-    /// One of the parties assigns the case to an officer of its, or to nobody. That moves nothing, and
-    /// so takes no other step's place.
+    /// One of the parties assigns the case to an officer of its, or to nobody. That moves nothing,
+    /// and so takes no other step's place.
     fn assign(&mut self, step: usize) {
         let parties: Vec<_> = self.case.parties().map(|(agency, _)| agency.clone()).collect();
         let Some(by) = parties.get(step % 7) else { return };

@@ -290,8 +290,8 @@ fn p7_a_body_steps_aside() {
     assert_eq!(part(&recused.case, "police-450100"), None);
 }
 
-/// A city's police that ended without a successor, under a superior that takes crimes, and one under
-/// a superior that takes none.
+/// A city's police that ended without a successor, under a superior that takes crimes, and one
+/// under a superior that takes none.
 fn ended() -> Directory {
     let name = "name: {zh: 甲, en: A}";
     let yaml = format!(

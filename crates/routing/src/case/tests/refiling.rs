@@ -1,4 +1,5 @@
-//! A case that is filed under another category: where it goes, what it takes along, and that it ends.
+//! A case that is filed under another category: where it goes, what it takes along, and that it
+//! ends.
 
 use std::sync::Arc;
 

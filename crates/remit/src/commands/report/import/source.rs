@@ -92,8 +92,8 @@ pub(super) trait Reports: Send {
     fn next(&mut self) -> anyhow::Result<Option<(u64, Read)>>;
 }
 
-/// The SHA-256 of a file's bytes in hexadecimal, found while its text is checked: all of it is UTF-8,
-/// or the error says where it is not.
+/// The SHA-256 of a file's bytes in hexadecimal, found while its text is checked: all of it is
+/// UTF-8, or the error says where it is not.
 pub(super) fn looked_through(path: &Path, file: &mut File) -> anyhow::Result<String> {
     let name = path.display();
     let mut hash = Sha256::new();
