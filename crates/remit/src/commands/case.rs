@@ -1,12 +1,17 @@
 //! `remit case`: list, show and watch cases, take them over, and hand them on.
 //!
-//! `case/change.rs` has the changes of a case, `case/subject.rs` those for the affected side,
-//! `case/batch.rs` those of many, `case/queue.rs` the screen of a clerk; `output/case.rs` prints.
+//! `case/hand_on.rs`, `case/work.rs` and `case/outcome.rs` have the changes of a case,
+//! `case/subject.rs` those for the affected side, `case/change.rs` what they share, and
+//! `case/batch.rs` those of many at once. `case/queue.rs` is the screen of a clerk; `output/case.rs`
+//! prints.
 
 mod batch;
 mod change;
+mod hand_on;
+mod outcome;
 mod queue;
 mod subject;
+mod work;
 
 use std::collections::BTreeMap;
 
@@ -21,7 +26,7 @@ use futures::future::join_all;
 use host::config::Service;
 
 pub(super) use self::change::choice;
-use self::{change::Change, subject::Subject};
+use self::{hand_on::HandOn, outcome::Outcome, subject::Subject, work::Work};
 use crate::{
     client::{Access, Failed, RoutingServer, Target, pages},
     output,
@@ -114,7 +119,11 @@ Examples:
         limit: Option<u64>,
     },
     #[command(flatten)]
-    Change(Change),
+    HandOn(HandOn),
+    #[command(flatten)]
+    Work(Work),
+    #[command(flatten)]
+    Outcome(Outcome),
     #[command(flatten)]
     Subject(Subject),
 }
@@ -177,7 +186,9 @@ impl Command {
             Action::Worklists { of } => worklists(&routing, of, json).await,
             Action::Undelivered { agency, limit } => undelivered(&routing, agency, limit, json).await,
             Action::Show { name } => show(&routing, name, json).await,
-            Action::Change(change) => change.run(&routing, json).await,
+            Action::HandOn(change) => change.run(&routing, json).await,
+            Action::Work(change) => change.run(&routing, json).await,
+            Action::Outcome(change) => change.run(&routing, json).await,
             Action::Subject(change) => change.run(&routing, json).await,
             // Handled above.
             Action::Watch { .. } => Ok(()),
