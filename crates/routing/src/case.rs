@@ -82,7 +82,7 @@ pub use self::{
     join::{Candidate, Link, Main},
     notify::{Notice, NotifySubject, Receipt, Statement},
     open::DESIGNATE,
-    part::{Part, Party, Sight, sees},
+    part::{Part, Party, Sight, overseers, sees},
     pause::{PauseClock, ResumeClock},
     propose::Propose,
     reclassify::{Filing, Reclassify, Refiled},

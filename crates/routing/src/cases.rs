@@ -85,12 +85,19 @@ impl Cases {
         let mut violations = Violations::new();
         let id = violations.name("name", names::CASE, name);
         let id = violations.finish(|| id).map_err(Failure::InvalidInput)?;
-        let stored = self.store.case(id, &viewer).await?;
-        let stored = stored.ok_or(Failure::NotFound { what: "case" })?;
+        let directory = &self.versions.active().directory;
+        let stored = match (self.store.case(id, &viewer).await?, &viewer) {
+            (Some(stored), _) => stored,
+            (None, Party::Agency(agency)) => {
+                let below = self.store.case_below(id, agency).await?;
+                let stored = below.ok_or(Failure::NotFound { what: "case" })?.ok_or_else(in_flux)?;
+                return Ok(view::case(&stored, &viewer, directory));
+            }
+            (None, _) => return Err(Failure::NotFound { what: "case" }),
+        };
         if let Party::Agency(agency) = &viewer {
             self.note_read(agency, id, stored.head.sequence).await;
         }
-        let directory = &self.versions.active().directory;
         let case = view::case(&stored, &viewer, directory);
         match (&viewer, sees(&stored.case, &viewer, directory, Sight::Content)) {
             (Party::Agency(agency), true) => Ok(view::linked(case, &self.store.links(id, agency).await?)),
@@ -151,15 +158,29 @@ impl Cases {
             Party::Subject(_) => return Err(rpc::unlisted()),
         };
         let officer = violations.note(self.officer(&viewer, &request.officer))?.flatten();
+        let below = self.below(
+            &mut violations,
+            &viewer,
+            request.below,
+            &request.lead,
+            !request.officer.is_empty(),
+        );
+        if request.below {
+            check_below(&mut violations, listing);
+        }
         // The name last: it may have any character.
         let named = officer.as_deref().unwrap_or_default();
         let filter = format!(
-            "ListCases {of} state={} worklist={} officer={named}",
-            request.state, request.worklist
+            "ListCases {of} state={} worklist={} below={} lead={} officer={named}",
+            request.state, request.worklist, request.below, request.lead
         );
         let after = violations.note(seal.position(&filter, &request.page_token, cursor))?;
         let (size, after) = violations.finish(|| size.zip(after)).map_err(Failure::InvalidInput)?;
         let page = match (&viewer, officer) {
+            (Party::Agency(agency), _) if request.below => {
+                let found = self.store.below(agency, below.as_ref(), listing, after, size).await?;
+                found.ok_or_else(in_flux)?
+            }
             (Party::Agency(agency), Some(officer)) => {
                 let listing = listing.unwrap_or(Listing::Worklist(Worklist::Assigned, self.clock.now()));
                 let officers = [officer];
@@ -193,6 +214,41 @@ impl Cases {
         }
     }
 
+    /// The owner that lists of what is below the caller are of; `None` for all.
+    fn below(
+        &self,
+        violations: &mut Violations,
+        viewer: &Party,
+        below: bool,
+        lead: &str,
+        of_officer: bool,
+    ) -> Option<AgencyId> {
+        let Party::Agency(agency) = viewer else {
+            if below {
+                violations.add("below", "is for agencies; an operator sees all cases: leave it out");
+            }
+            return None;
+        };
+        if below && of_officer {
+            violations.add(
+                "officer",
+                "cannot be combined with `below`: an agency's officers are its own affair",
+            );
+        }
+        if lead.is_empty() {
+            return None;
+        }
+        if !below {
+            violations.add("lead", "is one of the agencies below yours: set `below` with it");
+        }
+        let lead = violations.name("lead", names::AGENCY, lead)?;
+        let directory = &self.versions.active().directory;
+        if lead == *agency || !directory.is_under(&lead, agency) {
+            violations.add("lead", "is not below your agency");
+        }
+        Some(lead)
+    }
+
     /// How many cases are on each worklist of the caller's agency.
     pub(crate) async fn count(
         &self,
@@ -200,16 +256,25 @@ impl Cases {
         request: &CountWorklistsRequest,
     ) -> Result<CountWorklistsResponse, Failure> {
         let agency = own_agency(caller)?;
-        let officer = self.officer(&Party::Agency(agency.clone()), &request.officer)?;
+        let viewer = Party::Agency(agency.clone());
+        let mut violations = Violations::new();
+        let officer = violations.note(self.officer(&viewer, &request.officer))?.flatten();
+        let lead = self.below(
+            &mut violations,
+            &viewer,
+            request.below,
+            &request.lead,
+            !request.officer.is_empty(),
+        );
+        violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
         // One more, which tells whether there are more.
         let (now, most) = (self.clock.now(), MOST_COUNTED + 1);
         let counts = match officer {
+            _ if request.below => self.store.count_below(&agency, lead.as_ref(), now, most).await?,
             Some(officer) => self.store.count_of_officers(&agency, &[officer], now, most).await?,
             None => self.store.count(&agency, now, most).await?,
         };
-        let counts = counts.ok_or(Failure::Unavailable {
-            what: "the count, while a new directory is being applied,",
-        })?;
+        let counts = counts.ok_or_else(in_flux)?;
         let count = |(worklist, found): (Worklist, u32)| WorklistCount {
             worklist: worklist.row().wire.into(),
             case_count: i32::try_from(found.min(MOST_COUNTED)).unwrap_or(i32::MAX),
@@ -368,6 +433,31 @@ impl Cases {
             Acted::RequestIdReused => Err(Failure::RequestIdReused),
             Acted::Refused(refusal) => Err(refused(refusal, case, caller)),
         }
+    }
+}
+
+/// The error for what cannot be told in the moment in which cases follow a new directory.
+fn in_flux() -> Failure {
+    Failure::Unavailable {
+        what: "the count, while a new directory is being applied,",
+    }
+}
+
+/// Checks that a list is one of those that superiors have of what is below them.
+fn check_below(violations: &mut Violations, listing: Option<Listing>) {
+    match listing {
+        Some(Listing::State(state)) if !state.is_open() => {
+            violations.add(
+                "state",
+                "is of cases that have ended: those below are listed while they are open",
+            );
+        }
+        Some(Listing::Worklist(worklist, _)) if !Worklist::BELOW.contains(&worklist) => {
+            let known: Vec<_> = Worklist::BELOW.iter().map(|worklist| worklist.row().name).collect();
+            let description = format!("is not one of what is below: those are {}", known.join(", "));
+            violations.add("worklist", description);
+        }
+        _ => {}
     }
 }
 

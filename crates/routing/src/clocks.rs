@@ -87,6 +87,19 @@ impl Ticker {
         self.succeed_and_tell(self.clock.now()).await;
     }
 
+    /// Lets who oversees which case follow the directory in force.
+    pub async fn oversee(&self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let of = after.clone();
+            let made = |store: Arc<dyn Store>| async move { store.oversee(of, BATCH).await };
+            after = self.writer.write(&self.store, made).await?;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     async fn succeed_and_tell(&self, now: Time) {
         match self.succeed_at(now).await {
             Ok(0) => {}
@@ -129,13 +142,17 @@ impl Ticker {
         }
     }
 
-    /// Computes provisional deadlines again: at start, since a new calendar takes one; in another
-    /// directory, whose agencies may have other calendars; and after a while, for clocks that a
-    /// replica with an older calendar has started since.
+    /// Lets superiors see what is below them, and computes provisional deadlines again: at start, since
+    /// a new calendar takes one; in another directory, whose agencies may have other calendars; and
+    /// after a while, for clocks that a replica with an older calendar has started since.
     async fn settle_when_due(&self, last: &mut Settled) {
         let (directory, now) = (self.versions.active().directory.digest(), self.clock.now());
         if last.is_some_and(|(known, at)| known == directory && now < at.plus_seconds(SETTLE_SECONDS)) {
             return;
+        }
+        let overseen = self.oversee().await;
+        if let Err(error) = &overseen {
+            tracing::warn!(%error, "open cases cannot be read for those above their owners");
         }
         match self.settle().await {
             Ok(0) => {}
@@ -143,7 +160,9 @@ impl Ticker {
             // Not noted as done: the next poll tries again.
             Err(error) => return tracing::warn!(%error, "provisional deadlines cannot be read"),
         }
-        *last = Some((directory, now));
+        if overseen.is_ok() {
+            *last = Some((directory, now));
+        }
     }
 
     /// Computes all provisional deadlines again, and returns how many cases that changed.

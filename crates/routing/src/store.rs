@@ -4,13 +4,14 @@
 //! * `change.rs`: makes and writes a change. `feeds.rs`: adds it to the agencies' feeds.
 //! * `links.rs`: links between cases on one subject.
 //! * `notices.rs`: receipts of affected sides.
-//! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `rows.rs`: conversion of
-//!   rows.
+//! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `below.rs`: what superiors
+//!   see of the cases below them. `rows.rs`: conversion of rows.
 //! * `versions.rs`: directories and rule sets, and the switch between versions.
 //! * `simulations.rs`: simulations and replays.
 
 mod act;
 mod barred;
+mod below;
 mod cases;
 mod change;
 mod exclusions;
@@ -37,7 +38,7 @@ use journal::{Arrival, Bytes32, Head, Opened, RequestId, Time};
 use uuid::Uuid;
 
 pub(crate) use self::{barred::add_successors, change::ourselves, lists::follow_rules};
-pub use self::{lists::Listing, simulations::Simulations, sql::SqlStore, versions::Versions};
+pub use self::{below::Remade, lists::Listing, simulations::Simulations, sql::SqlStore, versions::Versions};
 use crate::case::{Action, Case, Matter, Party, Refusal, Said, Worklist};
 
 /// The schema of routing.
@@ -93,6 +94,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             "unread",
             include_str!("../migrations/sqlite/0010_unread.sql"),
             include_str!("../migrations/postgres/0010_unread.sql"),
+        ),
+        (
+            "below",
+            include_str!("../migrations/sqlite/0011_below.sql"),
+            include_str!("../migrations/postgres/0011_below.sql"),
         ),
     ],
 };
@@ -441,6 +447,36 @@ pub trait Store: Send + Sync + 'static {
     /// [`Store::cases`] have. `None` for the moment in which a new directory is followed by more
     /// cases than can be looked through.
     async fn count(&self, agency: &AgencyId, now: Time, most: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error>;
+
+    /// Open cases whose owners are below an agency, or that one of them owns; what is due first comes
+    /// first. After a cursor, at most `limit`. `None` for the moment in which they follow a new
+    /// directory.
+    async fn below(
+        &self,
+        superior: &AgencyId,
+        owner: Option<&AgencyId>,
+        listing: Option<Listing>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Option<Page<StoredCase, Cursor>>, Error>;
+
+    /// The number of cases on each of [`Worklist::BELOW`], up to `most`: those that the pages of
+    /// [`Store::below`] have.
+    async fn count_below(
+        &self,
+        superior: &AgencyId,
+        owner: Option<&AgencyId>,
+        now: Time,
+        most: u32,
+    ) -> Result<Option<Vec<(Worklist, u32)>>, Error>;
+
+    /// A case whose owner is below an agency; `None` if it is none. `None` within for the moment in
+    /// which they follow a new directory.
+    async fn case_below(&self, id: Uuid, superior: &AgencyId) -> Result<Option<Option<StoredCase>>, Error>;
+
+    /// Lets who oversees the next open cases, at most `limit`, follow the directory in force, in one
+    /// durable transaction. Returns how far it has come; `None` if all have followed.
+    async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error>;
 
     /// Whether the agency has not read the last change of a case that it sees.
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error>;

@@ -39,6 +39,9 @@ fn sequence(etag: &str) -> Option<usize> {
 
 /// A case with its opening, if that was read. Exclusions are shown only to parts that see them.
 pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routing::Case {
+    if !case::sees(&stored.case, viewer, directory, Sight::Case) {
+        return overview(stored, directory);
+    }
     let opening = stored.opening.as_ref();
     let reads_notes = case::sees(&stored.case, viewer, directory, Sight::Notes);
     let explanation = opening.map(|opening| opening.explanation.clone());
@@ -69,7 +72,7 @@ pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routi
                 .collect(),
             false => Vec::new(),
         },
-        ..outline(stored, viewer, directory)
+        ..listed(stored, viewer, directory)
     }
 }
 
@@ -189,8 +192,32 @@ pub fn lost(case: Uuid) -> CaseSight {
     }
 }
 
-/// A case without its opening, for lists.
+/// What a superior sees of a case below it. No etag, and no time of its last change: they would tell
+/// that something happened to it.
+pub fn overview(stored: &StoredCase, directory: &Directory) -> routing::Case {
+    let (lead, lead_titles) = owner(&stored.case, directory);
+    routing::Case {
+        name: name(stored.id),
+        state: stored.case.state().to_proto().into(),
+        category: names::Collection::CATEGORIES.of(&stored.category),
+        lead,
+        lead_titles,
+        clocks: stored.case.duty().map(|duty| clock(&duty.clock)).into_iter().collect(),
+        open_time: Some(stored.open_time.to_proto()),
+        urgent: stored.urgent,
+        ..routing::Case::default()
+    }
+}
+
+/// A case without its opening, for lists. Without a part that sees it, its [`overview`].
 pub fn outline(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routing::Case {
+    match case::sees(&stored.case, viewer, directory, Sight::Case) {
+        true => listed(stored, viewer, directory),
+        false => overview(stored, directory),
+    }
+}
+
+fn listed(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routing::Case {
     let (lead, lead_titles) = owner(&stored.case, directory);
     let giver = stored.case.parties().find(|(_, part)| *part == case::Part::Giving);
     let giver = giver.map(|(agency, _)| agency);

@@ -51,7 +51,9 @@ Examples:
   remit case list
   remit case list --state assigned --as police-510100
   remit case list --worklist due --as police-510100
-  remit case list --of o-1 --as police-510100")]
+  remit case list --of o-1 --as police-510100
+  remit case list --below --worklist overdue --as police-510000
+  remit case list --below --lead police-510100 --as police-510000")]
     List {
         /// Only cases in this state
         #[arg(long)]
@@ -62,6 +64,8 @@ Examples:
         /// Only cases that this officer of the agency has
         #[arg(long = "of", value_name = "OFFICER", default_value = "", hide_default_value = true)]
         of: String,
+        #[command(flatten)]
+        below: Below,
         /// Maximum number of cases
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: usize,
@@ -70,20 +74,27 @@ Examples:
     #[command(after_help = "\
 Examples:
   remit case worklists --as police-510100
-  remit case worklists --of o-1 --as police-510100")]
+  remit case worklists --of o-1 --as police-510100
+  remit case worklists --below --as police-510000")]
     Worklists {
         /// Only cases that this officer of the agency has
         #[arg(long = "of", value_name = "OFFICER", default_value = "", hide_default_value = true)]
         of: String,
+        #[command(flatten)]
+        below: Below,
     },
     /// Show an agency's worklists on one screen, and work through them with one key for each step
     #[command(after_help = "\
 Where there is no terminal, it prints the worklists once. With --officer, you can take cases from the pool and look at
 your own.
 
-Example:
-  remit case queue --as police-510100 --officer o-1")]
-    Queue,
+Examples:
+  remit case queue --as police-510100 --officer o-1
+  remit case queue --below --as police-510000")]
+    Queue {
+        #[command(flatten)]
+        below: Below,
+    },
     /// List which agencies have not read the last change of which case, and what a service refuses
     #[command(after_help = "\
 Examples:
@@ -128,6 +139,25 @@ Examples:
     Subject(Subject),
 }
 
+/// Cases of the agencies below.
+#[derive(Args, Clone, Debug, Default)]
+struct Below {
+    /// Open cases of the agencies below, by remaining time
+    #[arg(long, conflicts_with = "of")]
+    below: bool,
+    /// Only cases that this agency below leads, or must designate a lead for
+    #[arg(long, requires = "below", value_name = "AGENCY")]
+    lead: Option<String>,
+}
+
+impl Below {
+    /// Whether it is those below, and of which of them.
+    fn wire(self) -> (bool, String) {
+        let lead = self.lead.as_deref().map(change::agency_name);
+        (self.below, lead.unwrap_or_default())
+    }
+}
+
 #[derive(ValueEnum, Clone, Copy, Debug)]
 enum State {
     AwaitingDesignation,
@@ -169,21 +199,29 @@ impl Command {
                 state,
                 worklist,
                 of,
+                below,
                 limit,
             } => {
+                let (below, lead) = below.wire();
                 let which = ListCasesRequest {
                     state: state.map(CaseState::from).unwrap_or_default().into(),
                     worklist: worklist.unwrap_or_default().into(),
                     officer: of,
+                    below,
+                    lead,
                     ..ListCasesRequest::default()
                 };
                 list(&routing, which, limit, json).await
             }
-            Action::Queue => {
+            Action::Queue { below } => {
                 let officer = access.officer.as_ref().map(|officer| officer.as_str().to_owned());
-                queue::run(&routing, officer, json).await
+                queue::run(&routing, officer, below.wire(), json).await
             }
-            Action::Worklists { of } => worklists(&routing, of, json).await,
+            Action::Worklists { of, below } => {
+                let (below, lead) = below.wire();
+                let officer = of;
+                worklists(&routing, CountWorklistsRequest { officer, below, lead }, json).await
+            }
             Action::Undelivered { agency, limit } => undelivered(&routing, agency, limit, json).await,
             Action::Show { name } => show(&routing, name, json).await,
             Action::HandOn(change) => change.run(&routing, json).await,
@@ -213,9 +251,9 @@ async fn print(routing: &Target, case: &Case) -> anyhow::Result<()> {
     output::case::whole(case, &titles(routing, case).await)
 }
 
-async fn worklists(routing: &Target, officer: String, json: bool) -> anyhow::Result<()> {
+async fn worklists(routing: &Target, which: CountWorklistsRequest, json: bool) -> anyhow::Result<()> {
     let answer = CaseServiceClient::new(routing.channel.clone())
-        .count_worklists(CountWorklistsRequest { officer })
+        .count_worklists(which)
         .await
         .map_err(Failed::call(&routing.address))?
         .into_inner();

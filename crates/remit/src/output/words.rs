@@ -195,6 +195,14 @@ const ZH: &[(&str, &str)] = &[
         "o: open   t: take over   h: hand on   n: next list   r: refresh   q: quit",
         "o：打开   t：签收   h：移交   n：下一列表   r：刷新   q：退出",
     ),
+    (
+        "o: open   n: next list   r: refresh   q: quit",
+        "o：打开   n：下一列表   r：刷新   q：退出",
+    ),
+    (
+        "these are led by others: `remit case supervise` puts one under your supervision",
+        "这些案件由其他单位主办：用 `remit case supervise` 可挂牌督办",
+    ),
     // Worklists.
     ("due next", "待办（按到期）"),
     ("overdue", "已逾期"),

@@ -1,11 +1,13 @@
 //! Parts in a case, and what each part sees.
 
+use std::collections::BTreeSet;
+
 use decision::{
     calendar::ClockKind,
     directory::{AgencyId, Directory},
 };
 
-use super::{Case, Clock, Stage, Standing};
+use super::{Case, Clock, Matter, Standing};
 
 /// A part in a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +35,7 @@ pub enum Part {
     Deciding,
     /// The superior that supervises the lead.
     Supervising,
-    /// A superior of the lead.
+    /// A superior of the lead, or of the agency that must designate one.
     SuperiorOfLead,
     /// The side that a disposition affects, which had notice of it. What it sees is its notice.
     Subject,
@@ -46,6 +48,8 @@ pub enum Part {
 /// An aspect of a case that a part may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
+    /// That it is there: its category, state, owner, and the clock under which that must act.
+    Outline,
     /// Its state, clocks, parties, names of reports, and how it was routed.
     Case,
     /// The content of its reports.
@@ -58,7 +62,7 @@ pub enum Sight {
 
 impl Sight {
     /// All aspects.
-    pub const ALL: [Self; 4] = [Self::Case, Self::Content, Self::Exclusions, Self::Notes];
+    pub const ALL: [Self; 5] = [Self::Outline, Self::Case, Self::Content, Self::Exclusions, Self::Notes];
 }
 
 impl Part {
@@ -144,18 +148,21 @@ impl Part {
         match self {
             Self::Lead | Self::Deciding => &Sight::ALL,
             // What is handed to it stands in the notes, and why in the reasons.
-            Self::Giving | Self::Receiving => &[Sight::Case, Sight::Content, Sight::Notes],
-            Self::Designating | Self::Supervising | Self::Referring => &[Sight::Case, Sight::Exclusions, Sight::Notes],
-            Self::Informed => &[Sight::Case, Sight::Content],
-            Self::Supporting | Self::Assisting | Self::Operator => &[Sight::Case],
-            Self::SuperiorOfLead | Self::Subject | Self::Remit => &[],
+            Self::Giving | Self::Receiving => &[Sight::Outline, Sight::Case, Sight::Content, Sight::Notes],
+            Self::Designating | Self::Supervising | Self::Referring => {
+                &[Sight::Outline, Sight::Case, Sight::Exclusions, Sight::Notes]
+            }
+            Self::Informed => &[Sight::Outline, Sight::Case, Sight::Content],
+            Self::Supporting | Self::Assisting | Self::Operator => &[Sight::Outline, Sight::Case],
+            Self::SuperiorOfLead => &[Sight::Outline],
+            Self::Subject | Self::Remit => &[],
         }
     }
 
     /// Whether it knows of the case, and may be told why something is refused.
     #[must_use]
     pub fn knows(self) -> bool {
-        self == Self::Subject || self.sees().contains(&Sight::Case)
+        self == Self::Subject || self.sees().contains(&Sight::Outline)
     }
 
     /// Stored names of the parts that see an aspect of a case.
@@ -213,8 +220,7 @@ pub(super) fn parts(case: &Case, party: &Party, directory: &Directory) -> Vec<Pa
     parts.extend((owes(ClockKind::Receive) || has_taken).then_some(Part::Receiving));
     let refers = owes(ClockKind::Refer) && case.owner() != Some(agency);
     parts.extend(refers.then_some(Part::Referring));
-    if let Standing::Open(stage, duty) = &case.standing
-        && *stage != Stage::AwaitingDesignation
+    if let Standing::Open(_, duty) = &case.standing
         && duty.owner != *agency
         && directory.is_under(&duty.owner, agency)
     {
@@ -223,10 +229,44 @@ pub(super) fn parts(case: &Case, party: &Party, directory: &Directory) -> Vec<Pa
     parts
 }
 
+/// The superiors of an open case's owner that may know of the case: those that no exclusion keeps
+/// out of it. They see its outline.
+#[must_use]
+pub fn overseers(case: &Case, matter: &Matter, directory: &Directory) -> BTreeSet<AgencyId> {
+    let above = case
+        .owner()
+        .into_iter()
+        .flat_map(|owner| directory.chain(owner).skip(1));
+    above
+        .map(|superior| superior.id.clone())
+        .filter(|superior| !directory.is_excluded(superior, &matter.excluded))
+        .collect()
+}
+
 /// Whether a caller sees an aspect of a case.
 #[must_use]
 pub fn sees(case: &Case, party: &Party, directory: &Directory, sight: Sight) -> bool {
     parts(case, party, directory)
         .iter()
         .any(|part| part.sees().contains(&sight))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::tests::{assigned, id, matter};
+
+    #[test]
+    fn p7_who_a_reporter_keeps_out_oversees_nothing() {
+        let case = assigned("police-450200", &["police-440000"]);
+        let overseers = |excluded: &[&str]| {
+            let all = overseers(&case, &matter(excluded), Directory::shipped());
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(overseers(&[]), ["police-450000", "police-CN"]);
+        assert_eq!(overseers(&["police-450000"]), ["police-CN"]);
+        // With all units under it.
+        assert_eq!(overseers(&["police-CN"]), [] as [&str; 0]);
+        assert_eq!(overseers(&["police-440000"]), ["police-450000", "police-CN"]);
+    }
 }

@@ -48,7 +48,7 @@ pub struct Supervise {
 }
 
 impl Supervise {
-    /// For a superior that knows the case by name: until then it does not see it.
+    /// For a superior that has the case on the lists of what is below it: until then it sees its outline.
     pub(super) const RULE: &Rule = &Rule {
         name: "supervise",
         doing: "supervise it",
@@ -66,7 +66,6 @@ impl Supervise {
             return Err(Refusal::Unseen);
         };
         let supervisor = case.supervisor.as_ref();
-        // Who does not see the case learns nothing of it by asking: only then that it supervises.
         let clock = match (supervisor == Some(by), self.term) {
             (false, Some(_)) => {
                 return unfit(
@@ -74,8 +73,12 @@ impl Supervise {
                     "is for a superior that supervises the case already; supervise it first",
                 );
             }
+            // Which of both, it is not told: it sees the outline only.
             (false, None) if rules.is_reviewed(by, case) || rules.is_below(by, supervisor) => {
-                return Err(Refusal::Unseen);
+                return barred(
+                    case,
+                    "your agency cannot supervise it: one above it does, or its own decision of it was reviewed",
+                );
             }
             (false, None) => duty.clock.clone(),
             (true, None) => return barred(case, "your agency supervises it; set a term to shorten its time"),

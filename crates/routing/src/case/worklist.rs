@@ -216,6 +216,16 @@ impl Worklist {
         },
     ];
 
+    /// Those that a superior has of the cases below it: they follow from the state and the owner's
+    /// clock alone.
+    pub const BELOW: [Self; 5] = [
+        Self::Due,
+        Self::Overdue,
+        Self::NotAccepted,
+        Self::InReview,
+        Self::AwaitingDesignation,
+    ];
+
     /// Its row.
     ///
     /// # Panics

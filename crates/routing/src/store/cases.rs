@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     active::Active,
-    case::{Main, Matter, Said},
+    case::{self, Main, Matter, Said},
 };
 
 const CASES: Insert = Insert::into(
@@ -213,6 +213,7 @@ impl SqlStore {
             open_time: now,
             before: None,
             audience: audience(&transition.case).collect(),
+            above: case::overseers(&transition.case, matter, directory),
             after: transition.case,
             head: delivery.change.head,
             is_inside: false,

@@ -17,13 +17,13 @@ use sql::{Error, Insert, Kind, Then, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Opening, Route, StoredCase, exclusions,
+    Opening, Route, StoredCase, below, exclusions,
     feeds::{News, feed},
     links, lists, name, read, report_name, rows,
     sql::SqlStore,
 };
 use crate::{
-    case::{Case, Event, Matter, Sight, Transition},
+    case::{self, Case, Event, Matter, Sight, Transition},
     metrics, view,
 };
 
@@ -104,6 +104,8 @@ pub(super) struct Changed {
     pub(super) after: Case,
     /// The agencies to whose feeds it is added.
     pub(super) audience: BTreeSet<AgencyId>,
+    /// Those who oversee its owner after it ([`case::overseers`]).
+    pub(super) above: BTreeSet<AgencyId>,
     /// The head of the case's chain after it.
     pub(super) head: Head,
     /// Whether it is an agency's own affair, and no change for others.
@@ -233,6 +235,7 @@ impl SqlStore {
             id: stored.id,
             open_time: stored.open_time,
             before: Some(std::mem::replace(&mut stored.case, transition.case.clone())),
+            above: case::overseers(&transition.case, matter, directory),
             after: transition.case,
             audience,
             head: stored.head,
@@ -278,6 +281,8 @@ impl SqlStore {
             before: Some(std::mem::replace(&mut stored.case, transition.case.clone())),
             after: transition.case,
             audience: BTreeSet::from([agency]),
+            // Nothing is written of it: for them nothing has changed.
+            above: BTreeSet::new(),
             head: stored.head,
             is_inside: true,
             by: None,
@@ -409,7 +414,7 @@ impl SqlStore {
         let mut states = Vec::with_capacity(whole.len());
         let (mut left, mut parties) = (Vec::new(), Vec::new());
         let (mut ended, mut clocks) = (Vec::new(), Vec::new());
-        let mut relisted = lists::Relisted::default();
+        let (mut relisted, mut overseen) = (lists::Relisted::default(), below::Overseen::default());
         for (id, (first, last, told)) in whole {
             let (before, after) = (first.before.as_ref(), &last.after);
             states.push(rows::state_row(id, after, &last.head));
@@ -421,6 +426,9 @@ impl SqlStore {
             }
             let unread = told.map(|told| (told.head.time, told.by.as_ref()));
             relisted.add(id, before.is_some(), after, last.open_time, unread);
+            if let Some(told) = told {
+                overseen.add(id, before.is_none(), after, &told.above);
+            }
             if before.is_none_or(|before| !before.all_clocks().eq(after.all_clocks())) {
                 ended.extend(before.map(|_| id.to_string()));
                 clocks.extend(after.all_clocks().map(|clock| rows::clock_row(id, clock)));
@@ -438,6 +446,7 @@ impl SqlStore {
         }
         CLOCKS.rows(tx, clocks).await?;
         relisted.replace(tx).await?;
+        overseen.replace(tx).await?;
         STEPS.rows(tx, steps).await?;
         links::wake(tx, &changed).await?;
         let taken: Vec<_> = changed.iter().filter_map(Changed::acknowledgement).collect();

@@ -457,7 +457,7 @@ impl Attached {
 }
 
 /// Adds their reports, parties and clocks to cases.
-async fn attach(snapshot: &mut Snapshot, found: Vec<CaseRow>) -> Result<Vec<StoredCase>, Error> {
+pub(super) async fn attach(snapshot: &mut Snapshot, found: Vec<CaseRow>) -> Result<Vec<StoredCase>, Error> {
     if found.is_empty() {
         return Ok(Vec::new());
     }

@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use super::{
     Acted, Command, Cursor, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read, RefusedDelivery,
-    ReportNews, Store, StoredCase, Undelivered, add_successors, exclusions, feeds, links, lists, notices, read,
+    Remade, ReportNews, Store, StoredCase, Undelivered, add_successors, below, exclusions, feeds, links, lists,
+    notices, read,
     versions::{self, Activated, Activation, Created, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
@@ -280,6 +281,44 @@ impl Store for SqlStore {
         most: u32,
     ) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
         self.counted(agency, Some(officers), now, most).await
+    }
+
+    async fn below(
+        &self,
+        superior: &AgencyId,
+        owner: Option<&AgencyId>,
+        listing: Option<Listing>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Option<Page<StoredCase, Cursor>>, Error> {
+        // One more than asked for, which tells whether there is another page.
+        let found = below::page(&self.db, superior, owner, listing, after, limit.saturating_add(1)).await?;
+        Ok(found.map(|mut found| {
+            let more = found.len() > limit as usize;
+            found.truncate(limit as usize);
+            Page {
+                next: found.last().filter(|_| more).map(|(cursor, _)| *cursor),
+                items: found.into_iter().map(|(_, case)| case).collect(),
+            }
+        }))
+    }
+
+    async fn count_below(
+        &self,
+        superior: &AgencyId,
+        owner: Option<&AgencyId>,
+        now: Time,
+        most: u32,
+    ) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        below::count(&self.db, superior, owner, now, most).await
+    }
+
+    async fn case_below(&self, id: Uuid, superior: &AgencyId) -> Result<Option<Option<StoredCase>>, Error> {
+        below::one(&self.db, id, superior).await
+    }
+
+    async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error> {
+        sql::transact!(self.db, |tx| self.try_oversee(&mut tx, after.as_ref(), limit))
     }
 
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error> {

@@ -18,7 +18,7 @@ use routing::{
     feed::{Feed, Interrupted, OpenFeeds},
     store::{
         Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read,
-        RefusedDelivery, ReportNews, SqlStore, Store, StoredCase, Undelivered, versions::Versions as _,
+        RefusedDelivery, Remade, ReportNews, SqlStore, Store, StoredCase, Undelivered, versions::Versions as _,
     },
     upkeep::Upkeep,
 };
@@ -182,6 +182,33 @@ impl Store for Faulty {
     ) -> Result<Page<StoredCase, Cursor>, Error> {
         let cases = self.inner.cases_of_officers(agency, officers, listing, after, limit);
         self.around("cases_of_officers", cases).await
+    }
+    async fn below(
+        &self,
+        superior: &AgencyId,
+        owner: Option<&AgencyId>,
+        listing: Option<Listing>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Option<Page<StoredCase, Cursor>>, Error> {
+        let below = self.inner.below(superior, owner, listing, after, limit);
+        self.around("below", below).await
+    }
+    async fn count_below(
+        &self,
+        superior: &AgencyId,
+        owner: Option<&AgencyId>,
+        now: Time,
+        most: u32,
+    ) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        let count = self.inner.count_below(superior, owner, now, most);
+        self.around("count_below", count).await
+    }
+    async fn case_below(&self, id: Uuid, superior: &AgencyId) -> Result<Option<Option<StoredCase>>, Error> {
+        self.around("case_below", self.inner.case_below(id, superior)).await
+    }
+    async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error> {
+        self.around("oversee", self.inner.oversee(after, limit)).await
     }
     async fn count_of_officers(
         &self,

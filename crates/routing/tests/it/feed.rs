@@ -13,7 +13,7 @@ use routing::case::{Party, Worklist};
 use routing::feed::{Feed, OpenFeeds};
 use routing::store::{
     Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read,
-    RefusedDelivery, ReportNews, Store, StoredCase, Undelivered,
+    RefusedDelivery, Remade, ReportNews, Store, StoredCase, Undelivered,
 };
 use routing::upkeep::Upkeep;
 use testkit::Backend;
@@ -118,6 +118,31 @@ impl Store for Counting {
     }
     async fn act(&self, _: &[Command], _: Time) -> Result<Vec<Acted>, Error> {
         Ok(Vec::new())
+    }
+    async fn below(
+        &self,
+        _: &AgencyId,
+        _: Option<&AgencyId>,
+        _: Option<Listing>,
+        _: Option<Cursor>,
+        _: u32,
+    ) -> Result<Option<Page<StoredCase, Cursor>>, Error> {
+        Ok(None)
+    }
+    async fn count_below(
+        &self,
+        _: &AgencyId,
+        _: Option<&AgencyId>,
+        _: Time,
+        _: u32,
+    ) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        Ok(None)
+    }
+    async fn case_below(&self, _: Uuid, _: &AgencyId) -> Result<Option<Option<StoredCase>>, Error> {
+        Ok(None)
+    }
+    async fn oversee(&self, _: Option<Remade>, _: u32) -> Result<Option<Remade>, Error> {
+        Ok(None)
     }
     async fn missed(&self, _: Time, _: Option<MissedAfter>, _: u32) -> Result<Page<MissedClock, MissedAfter>, Error> {
         Ok(Page {

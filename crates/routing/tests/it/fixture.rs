@@ -409,6 +409,16 @@ impl Fixture {
                 let kept_out = Directory::shipped().is_excluded(&agency(&party), &excluded);
                 assert!(!kept_out || party == "conference-CN", "{party} sees {id}");
             }
+            let above = "SELECT superior, owner, stage, place FROM case_below WHERE case_id = $1";
+            for row in &self.rows(above, vec![id.clone().into()]).await {
+                let superior: String = row.get("superior").unwrap();
+                let is_excluded = Directory::shipped().is_excluded(&agency(&superior), &excluded);
+                assert!(!is_excluded, "{superior} oversees {id}");
+                assert_eq!(vec![row.get::<String>("owner").unwrap()], owners);
+                assert_eq!(row.get::<String>("stage").unwrap(), stored.case.state().name());
+                let due = stored.case.duty().unwrap().clock.due.0;
+                assert_eq!(row.get::<i64>("place").unwrap(), due);
+            }
             let running: Vec<_> = clocks
                 .iter()
                 .filter(|row| row.get::<String>("case_id").unwrap() == id)

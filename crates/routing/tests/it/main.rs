@@ -5,6 +5,7 @@
 mod access;
 mod assistance;
 mod batches;
+mod below;
 mod cases;
 mod clocks;
 mod directory_service;

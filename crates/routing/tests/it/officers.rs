@@ -410,6 +410,7 @@ async fn officers_are_persons_with_names_in_one_form(backend: Backend) {
         assert_eq!(listed.len(), 1, "{spelling:?}");
         let counted = CountWorklistsRequest {
             officer: spelling.to_owned(),
+            ..CountWorklistsRequest::default()
         };
         let counts = nanning.count_worklists(counted).await.unwrap().into_inner().counts;
         let count = counts.iter().find(|count| count.worklist() == Wire::Assigned).unwrap();

@@ -35,14 +35,21 @@ const REFRESH: Duration = Duration::from_secs(15);
 const READ: i32 = 200;
 
 /// Shows the queue until it is left; where there is no terminal, prints it once.
-pub(super) async fn run(routing: &Target, officer: Option<String>, json: bool) -> anyhow::Result<()> {
+/// `below` is whether it is of the agencies below, and of which of them.
+pub(super) async fn run(
+    routing: &Target,
+    officer: Option<String>,
+    (below, lead): (bool, String),
+    json: bool,
+) -> anyhow::Result<()> {
     let is_plain = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     if json || is_plain || !std::io::stdin().is_terminal() || output::terminal_size().is_none() {
-        return print(routing, json).await;
+        return print(routing, below, lead, json).await;
     }
     let mut queue = Queue {
         routing,
-        screen: Screen::of(officer),
+        screen: Screen::of(officer, below),
+        lead,
     };
     // Before the terminal is taken: what fails here is told like any other failure.
     queue.read().await?;
@@ -50,13 +57,20 @@ pub(super) async fn run(routing: &Target, officer: Option<String>, json: bool) -
 }
 
 /// The queue, once, for pipes and the like.
-async fn print(routing: &Target, json: bool) -> anyhow::Result<()> {
+async fn print(routing: &Target, below: bool, lead: String, json: bool) -> anyhow::Result<()> {
     if !json {
-        super::worklists(routing, String::new(), false).await?;
+        let which = CountWorklistsRequest {
+            below,
+            lead: lead.clone(),
+            ..CountWorklistsRequest::default()
+        };
+        super::worklists(routing, which, false).await?;
         output::line("")?;
     }
     let due = ListCasesRequest {
         worklist: Worklist::Due.into(),
+        below,
+        lead,
         ..ListCasesRequest::default()
     };
     super::list(routing, due, 100, json).await
@@ -65,6 +79,8 @@ async fn print(routing: &Target, json: bool) -> anyhow::Result<()> {
 struct Queue<'a> {
     routing: &'a Target,
     screen: Screen,
+    /// Resource name of the agency below whose cases are shown; empty for all.
+    lead: String,
 }
 
 impl Queue<'_> {
@@ -177,12 +193,16 @@ impl Queue<'_> {
         let officer = self.screen.shown_of().to_owned();
         let counts = CountWorklistsRequest {
             officer: officer.clone(),
+            below: self.screen.is_below(),
+            lead: self.lead.clone(),
         };
         let counts = self.answer(self.client().count_worklists(counts).await)?;
         let request = ListCasesRequest {
             page_size: READ,
             officer,
             worklist: self.screen.worklist(),
+            below: self.screen.is_below(),
+            lead: self.lead.clone(),
             ..ListCasesRequest::default()
         };
         let page = self.answer(self.client().list_cases(request).await)?;

@@ -89,6 +89,8 @@ const LONGEST_ID: usize = 64;
 pub struct Screen {
     /// The clerk, if named.
     officer: Option<String>,
+    /// Whether the cases of the agencies below are shown: to look at, and nothing else.
+    below: bool,
     /// Whether only the clerk's own cases are shown.
     mine: bool,
     /// Resource name of the clerk's agency.
@@ -108,12 +110,18 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// The screen of a clerk, if one is named.
-    pub fn of(officer: Option<String>) -> Self {
+    /// The screen of a clerk, if one is named; or of the agencies below.
+    pub fn of(officer: Option<String>, below: bool) -> Self {
         Self {
-            officer,
+            officer: officer.filter(|_| !below),
+            below,
             ..Self::default()
         }
+    }
+
+    /// Whether it has the cases of the agencies below.
+    pub const fn is_below(&self) -> bool {
+        self.below
     }
 
     /// The officer whose cases are shown; empty for those of all.
@@ -191,6 +199,11 @@ impl Screen {
             }
             (Key::Up | Key::Char('k'), _) => self.selected = Some(self.selected.map_or(0, |at| at.saturating_sub(1))),
             (Key::Enter | Key::Char('o'), Some(case)) => return Do::Open(case.name.clone()),
+            (Key::Char('t' | 'h' | 'a' | 'b' | 'm'), _) if self.below => {
+                self.fail(tr(
+                    "these are led by others: `remit case supervise` puts one under your supervision",
+                ));
+            }
             (Key::Char('t'), Some(case)) => {
                 let (name, etag) = of(case);
                 return Do::Take { name, etag };
@@ -398,7 +411,10 @@ impl Screen {
                     let keys = tr("a: assign to me   b: back to the pool   m: mine or all");
                     lines.push(cut(keys, width).style(dim()).to_string());
                 }
-                tr("o: open   t: take over   h: hand on   n: next list   r: refresh   q: quit")
+                match self.below {
+                    true => tr("o: open   n: next list   r: refresh   q: quit"),
+                    false => tr("o: open   t: take over   h: hand on   n: next list   r: refresh   q: quit"),
+                }
             }
         };
         let questions = self.asked.is_some();
@@ -603,7 +619,7 @@ mod tests {
             officer: "o-1\x1b[2J".to_owned(),
             ..CaseAssignment::default()
         });
-        let mut screen = Screen::of(Some("o-1".to_owned()));
+        let mut screen = Screen::of(Some("o-1".to_owned()), false);
         screen.reload(vec![assigned, case(2, "police-450100", 2)]);
         let lines = plain(&screen.draw(140, 9, NOW));
         assert!(
@@ -629,6 +645,21 @@ mod tests {
             let lines = plain(&unnamed.draw(140, 8, NOW)).join("\n");
             assert!(lines.contains("begin with --officer"), "{lines}");
         }
+    }
+
+    #[test]
+    fn what_others_below_lead_is_looked_at_only() {
+        let mut screen = Screen::of(Some("o-1".to_owned()), true);
+        screen.reload(vec![case(1, "police-450200", 1)]);
+        assert!(screen.is_below() && screen.shown_of().is_empty());
+        let lines = plain(&screen.draw(140, 8, NOW));
+        assert_eq!(lines[7], "o: open   n: next list   r: refresh   q: quit");
+        for key in ['t', 'h', 'a', 'b', 'm'] {
+            assert_eq!(screen.press(Key::Char(key)), Do::Draw, "{key}");
+            let lines = plain(&screen.draw(140, 8, NOW)).join("\n");
+            assert!(lines.contains("remit case supervise"), "{lines}");
+        }
+        assert_eq!(screen.press(Key::Char('o')), Do::Open("cases/1".to_owned()));
     }
 
     #[test]
