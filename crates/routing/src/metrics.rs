@@ -33,6 +33,11 @@ telemetry::instruments! {
         overdue: Level<()> = ("remit.clocks.overdue", "{clock}"),
         /// Time since the first of them ran out; when there is none, the time since the last look.
         lag: Level<()> = ("remit.clocks.lag", "s"),
+        /// Changes of cases that an agency which sees the case has not read, counted up to 10,000: the last one of each
+        /// case, once for each agency.
+        unread: Level<()> = ("remit.cases.unread", "{case}"),
+        /// Time since the first of them; when there is none, the time since the last look.
+        unread_age: Level<()> = ("remit.cases.unread.age", "s"),
         /// Clocks whose owners were reminded, whose pauses ended, or that ran out and whose cases went up.
         fired: Counter<()> = ("remit.clocks.fired", "{clock}"),
         /// Time since this replica last ended all clocks that had run out. It grows while the clock is in doubt.
@@ -202,6 +207,12 @@ impl Looks {
                 let lag = oldest.map_or(Duration::ZERO, |oldest| between(oldest, self.clock.now()));
                 this.lag.age(lag, ());
             }
+            if let Ok((unread, oldest)) = unread(&self.db).await {
+                let this = Instruments::get();
+                this.unread.set(unread, ());
+                let age = oldest.map_or(Duration::ZERO, |oldest| between(oldest, self.clock.now()));
+                this.unread_age.age(age, ());
+            }
             if let Ok(open) = open(&self.db).await {
                 measure_open(&open, &active.directory);
             }
@@ -209,6 +220,8 @@ impl Looks {
                 let this = Instruments::get();
                 this.overdue.forget(());
                 this.lag.forget(());
+                this.unread.forget(());
+                this.unread_age.forget(());
                 this.swept_age.forget(());
                 return measure_open(&[], &active.directory);
             }
@@ -224,6 +237,16 @@ async fn overdue(db: &Db, now: Time) -> Result<(u64, Option<Time>), Error> {
     let Some(row) = row else { return Ok((0, None)) };
     let oldest: Option<i64> = row.get("oldest")?;
     Ok((row.count("overdue", "number of clocks")?, oldest.map(Time)))
+}
+
+/// The number of changes that agencies have not read, up to [`COUNTED`], and when the first was.
+pub(crate) async fn unread(db: &Db) -> Result<(u64, Option<Time>), Error> {
+    let counted = "SELECT count(*) AS unread, min(place) AS oldest FROM (SELECT place FROM case_lists \
+                   WHERE list = 'unread' ORDER BY place, case_id, agency LIMIT $1) AS counted";
+    let row = db.fetch_optional(counted, vec![COUNTED.into()]).await?;
+    let Some(row) = row else { return Ok((0, None)) };
+    let oldest: Option<i64> = row.get("oldest")?;
+    Ok((row.count("unread", "number of changes")?, oldest.map(Time)))
 }
 
 /// Open cases by state and agency. Every open case has a clock, and closed ones have none.
@@ -285,5 +308,31 @@ fn level(agency: &str, directory: &Directory) -> AtLevel {
         Some(places::Level::County) => AtLevel::County,
         Some(places::Level::Township) => AtLevel::Township,
         None => AtLevel::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::Backend;
+
+    use super::*;
+    use crate::Routing;
+
+    testkit::on_each_backend!(what_is_not_read_is_counted_from_the_oldest_on);
+
+    async fn what_is_not_read_is_counted_from_the_oldest_on(backend: Backend) {
+        let db = Routing::open(backend.url()).await.unwrap();
+        assert_eq!(unread(&db).await.unwrap(), (0, None));
+        for (case, agency, list, place) in [
+            ("1", "police-1", "unread", 30),
+            ("1", "police-2", "unread", 30),
+            ("2", "police-1", "unread", 20),
+            ("3", "police-1", "due", 10),
+        ] {
+            let row = "INSERT INTO case_lists (case_id, agency, list, place) VALUES ($1, $2, $3, $4)";
+            let values = vec![case.into(), agency.into(), list.into(), place.into()];
+            sql::transact!(db, |tx| tx.execute(row, values.clone())).unwrap();
+        }
+        assert_eq!(unread(&db).await.unwrap(), (3, Some(Time(20))));
     }
 }

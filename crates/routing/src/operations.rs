@@ -11,7 +11,7 @@ use rpc::{
 };
 use sql::Db;
 
-use crate::store;
+use crate::{metrics, store};
 
 /// The heads of cases. Those of other records are compared in the journal.
 const STATES: &[StateTable] = &[StateTable {
@@ -43,11 +43,14 @@ impl Operations {
             return Ok(CaseStatus::default());
         };
         let since: Option<i64> = row.get("overdue_since")?;
+        let (unread, unread_since) = metrics::unread(&self.db).await?;
         Ok(CaseStatus {
             open_count: row.get("open")?,
             awaiting_designation_count: row.get("awaiting")?,
             overdue_count: row.get("overdue")?,
             overdue_since_time: since.map(|since| Time(since).to_proto()),
+            unread_count: unread.cast_signed(),
+            unread_since_time: unread_since.map(Time::to_proto),
         })
     }
 }

@@ -178,6 +178,8 @@ fn judge(service: &'static str, status: &GetStatusResponse, ours: Time, limits: 
     if let Some(cases) = &status.cases {
         let (level, text) = clocks(cases, now, limits);
         found(level, "clocks", text);
+        let (level, text) = unread(cases, now);
+        found(level, "unread", text);
         let text = format!(
             "{} open, {} await a designation",
             cases.open_count, cases.awaiting_designation_count
@@ -240,6 +242,24 @@ fn clocks(cases: &CaseStatus, now: Time, limits: Limits) -> (Level, String) {
             ),
         ),
         _ => (Level::Fine, "none expired".to_owned()),
+    }
+}
+
+/// Seconds after which a change should have been read: a weekend, and a day.
+const UNREAD: i64 = 3 * 24 * 60 * 60;
+
+/// Nothing is lost: the case is there, and its clocks run. But its agency's system may be down.
+fn unread(cases: &CaseStatus, now: Time) -> (Level, String) {
+    match age(cases.unread_since_time.as_ref(), now) {
+        Some(age) if cases.unread_count > 0 => (
+            graded(age, UNREAD).min(Level::Late),
+            format!(
+                "{} changes of cases are not read by their agencies, the first for {} h: `remit case undelivered` says whose",
+                cases.unread_count,
+                age / 3_600
+            ),
+        ),
+        _ => (Level::Fine, "agencies have read all changes of their cases".to_owned()),
     }
 }
 
@@ -377,6 +397,8 @@ mod tests {
             cases: Some(CaseStatus {
                 overdue_count: 1,
                 overdue_since_time: ago(60),
+                unread_count: 2,
+                unread_since_time: ago(3 * 86_400),
                 ..Default::default()
             }),
             log: Some(LogStatus {
@@ -441,6 +463,10 @@ mod tests {
             worst(|status| status.cases.as_mut().unwrap().overdue_since_time = ago(61)),
             Level::Late
         );
+        for unread in [3 * 86_400 + 1, 300 * 86_400] {
+            let found = worst(|status| status.cases.as_mut().unwrap().unread_since_time = ago(unread));
+            assert_eq!(found, Level::Late, "nothing is lost by it");
+        }
         assert_eq!(worst(|status| log(status).sign_time = ago(181)), Level::Late);
         assert_eq!(worst(|status| log(status).sign_time = ago(1_801)), Level::Lost);
         // By the interval that the log says it has.
