@@ -213,6 +213,7 @@ fn owns(source: &str, entry: &Opened) -> bool {
         ROUTING => {
             is_of(Collection::CASES)
                 || is_of(Collection::ASSIGNMENTS)
+                || is_of(Collection::DEPUTIES)
                 || is_of(Collection::RULE_SETS)
                 || is_of(Collection::OPERATORS)
                 || entry.record == DIRECTORY
@@ -264,6 +265,7 @@ mod tests {
             ("intake", "evidence/1"),
             ("routing", "cases/1"),
             ("routing", "assignments/1"),
+            ("routing", "deputies/1"),
             ("routing", "ruleSets/2027"),
             ("routing", "directory/versions"),
             ("routing", "operators/versions"),

@@ -156,6 +156,8 @@ kinds! {
         ClockResumed "case.clock-resumed" "time for the result runs again" "办理期限恢复计算"
         DeadlineSettled "case.deadline-settled" "provisional deadline computed again: holidays published" "节假日安排公布后，期限已重新计算"
         CaseAssigned "case.assigned" "assigned to an officer of an agency" "已在单位内部分派经办人"
+        DeputyAppointed "deputy.appointed" "an officer acts in another's stead" "已指定经办人的代理人"
+        DeputyEnded "deputy.ended" "an officer acts in another's stead no longer" "经办人的代理已终止"
         DirectoryCreated "directory.created" "directory of agencies stored" "单位目录已入库"
         DirectoryActivated "directory.activated" "directory of agencies in force" "单位目录已启用"
         RuleSetCreated "rule-set.created" "rule set stored" "分派规则已入库"

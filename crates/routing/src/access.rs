@@ -48,6 +48,10 @@ pub const ACCESS: &[Table] = &[
             Method::new("SplitReport", &[Kind::Agency]),
             Method::new("AssignCase", &[Kind::Agency]),
             Method::new("BatchAssignCases", &[Kind::Agency]),
+            Method::new("MoveCases", &[Kind::Agency]),
+            Method::new("AppointDeputy", &[Kind::Agency]),
+            Method::new("EndDeputy", &[Kind::Agency]),
+            Method::new("ListDeputies", &[Kind::Agency]),
         ],
     },
     // Who has the receipt may, whoever calls for the affected side.

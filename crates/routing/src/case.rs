@@ -12,8 +12,8 @@
 //! actions, `withdraw.rs` and the end of `ask_reporter.rs` what it does for reporters. `pause.rs` and
 //! `supervise.rs` have pauses and the ladder of a clock. `part.rs` has the parts in a case and what
 //! each sees, `clock.rs` the clocks, `event.rs` what is logged of a change, `worklist.rs` for whom a
-//! case waits. `assign.rs` has who works on it inside an agency. `join.rs` has which cases are
-//! linked, and what a joined one takes over.
+//! case waits. `assign.rs` has who works on it inside an agency, `deputy.rs` who acts in whose stead.
+//! `join.rs` has which cases are linked, and what a joined one takes over.
 //!
 //! To add a verb, write its file and name it in [`Action`].
 
@@ -25,6 +25,7 @@ mod claim;
 mod clock;
 mod close;
 mod decline;
+mod deputy;
 mod designate;
 mod dispatch;
 mod disposition;
@@ -69,10 +70,11 @@ pub use self::{
     acknowledge::Acknowledge,
     answer_assistance::{Answer, AnswerAssistance},
     ask_reporter::{ANSWER_DAYS, AskReporter, MOST_ANSWER_DAYS, Question, Said},
-    assign::{Assign, Assignee, Assignment},
+    assign::{Assign, Assigned, Assignee, Assignment, MOST_ASSIGNED},
     claim::{AnswerClaim, CLAIM, ClaimLead},
     clock::{Clock, Ledger, Pause, Paused},
     decline::Decline,
+    deputy::{Deputy, LONGEST_DEPUTY_DAYS, MOST_DEPUTIES, stands_in_for, stood_in},
     designate::Designate,
     dispatch::Dispatch,
     disposition::{Decided, Disposition, REVIEW},

@@ -8,7 +8,7 @@ use api::routing::{
 };
 use decision::directory::AgencyId;
 use futures::StreamExt as _;
-use journal::{Clock, Committer, RequestId, Time};
+use journal::{Clock, Committer, Entropy, RequestId, Time, Writer};
 use rpc::{AgencyCaller, Failure, Identity, Officer, Role, Violation, Violations, page};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,8 @@ pub(crate) struct Cases {
     pub(crate) commands: Committer<Command, Acted>,
     pub(crate) reads: Committer<Read, ()>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) writer: Writer,
     /// Changes after each commit of this process.
     pub(crate) commits: watch::Receiver<()>,
     pub(crate) open_feeds: OpenFeeds,
@@ -183,7 +185,7 @@ impl Cases {
             }
             (Party::Agency(agency), Some(officer)) => {
                 let listing = listing.unwrap_or(Listing::Worklist(Worklist::Assigned, self.clock.now()));
-                let officers = [officer];
+                let officers = self.officers(agency, &officer).await?;
                 self.store
                     .cases_of_officers(agency, &officers, listing, after, size)
                     .await?
@@ -271,7 +273,10 @@ impl Cases {
         let (now, most) = (self.clock.now(), MOST_COUNTED + 1);
         let counts = match officer {
             _ if request.below => self.store.count_below(&agency, lead.as_ref(), now, most).await?,
-            Some(officer) => self.store.count_of_officers(&agency, &[officer], now, most).await?,
+            Some(officer) => {
+                let officers = self.officers(&agency, &officer).await?;
+                self.store.count_of_officers(&agency, &officers, now, most).await?
+            }
             None => self.store.count(&agency, now, most).await?,
         };
         let counts = counts.ok_or_else(in_flux)?;
@@ -517,7 +522,7 @@ fn undelivered(text: &str) -> Option<Undelivered> {
     })
 }
 
-fn cursor(text: &str) -> Option<Cursor> {
+pub(crate) fn cursor(text: &str) -> Option<Cursor> {
     let (place, id) = text.split_once('/')?;
     Some(Cursor {
         place: place.parse().ok()?,

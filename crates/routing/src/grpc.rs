@@ -2,7 +2,7 @@
 //!
 //! `grpc/verbs.rs` has the verbs, `grpc/arguments.rs` what their fields mean.
 
-mod arguments;
+pub(crate) mod arguments;
 mod verbs;
 
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use crate::{
     case::{Action, Party},
     cases::{Answered, Cases, ChangeRequest, check_count, forgotten, watched},
     feed::Interrupted,
+    officers::batched,
     reports::Reports,
     store::Given,
     view,
@@ -157,14 +158,6 @@ impl Service {
             .into_iter()
             .map(|request| change(request, caller.officer.as_ref()));
         let answers = self.cases.act_each(caller, changes.collect()).await?;
-        let batched = |(name, answer): (String, Result<Answered, Failure>)| BatchedCase {
-            name,
-            result: Some(match answer {
-                Ok(Answered::Changed(sight) | Answered::Notified(sight, _)) => BatchedResult::Sight(*sight),
-                Ok(Answered::Previewed(preview)) => BatchedResult::Preview(*preview),
-                Err(failure) => BatchedResult::Error(failure.into()),
-            }),
-        };
         Ok(answers.into_iter().map(batched).collect())
     }
 

@@ -12,7 +12,7 @@
 //! # A case's life
 //!
 //! Agencies read their cases ([`view`]), follow them ([`feed`]) and act on them. A call becomes a
-//! [`Command`](store::Command) (`grpc.rs`, `cases.rs`). Concurrent commands share a commit
+//! [`Command`](store::Command) (`grpc.rs`, `cases.rs`, `officers.rs`). Concurrent commands share a commit
 //! ([`Store::act`]). The rules of [`case`] turn each into a transition or a refusal. [`clocks`]
 //! hands up cases whose clock has run out. [`upkeep`] deletes what is kept for a limited time. Both
 //! do nothing while the machine's clock is in doubt ([`Timekeeper`]).
@@ -109,6 +109,7 @@ mod grpc;
 mod metrics;
 mod notices;
 mod notices_grpc;
+mod officers;
 mod operations;
 mod prepare;
 mod relays;
@@ -390,6 +391,8 @@ impl Routing {
                 commands,
                 reads,
                 clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+                writer: writer.clone(),
                 commits,
                 open_feeds: feed::OpenFeeds::default(),
                 tokens,

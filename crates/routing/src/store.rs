@@ -3,7 +3,7 @@
 //! * `act.rs`: commands of callers. `cases.rs`: what Remit does by itself.
 //! * `change.rs`: makes and writes a change. `feeds.rs`: adds it to the agencies' feeds.
 //! * `links.rs`: links between cases on one subject.
-//! * `notices.rs`: receipts of affected sides.
+//! * `notices.rs`: receipts of affected sides. `deputies.rs`: deputies of officers.
 //! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `below.rs`: what superiors
 //!   see of the cases below them. `rows.rs`: conversion of rows.
 //! * `versions.rs`: directories and rule sets, and the switch between versions.
@@ -14,6 +14,7 @@ mod barred;
 mod below;
 mod cases;
 mod change;
+mod deputies;
 mod exclusions;
 mod feeds;
 mod links;
@@ -38,8 +39,15 @@ use journal::{Arrival, Bytes32, Head, Opened, RequestId, Time};
 use uuid::Uuid;
 
 pub(crate) use self::{barred::add_successors, change::ourselves, lists::follow_rules};
-pub use self::{below::Remade, lists::Listing, simulations::Simulations, sql::SqlStore, versions::Versions};
-use crate::case::{Action, Case, Matter, Party, Refusal, Said, Worklist};
+pub use self::{
+    below::Remade,
+    deputies::{Appointed, Appointment, Ended, Ending},
+    lists::Listing,
+    simulations::Simulations,
+    sql::SqlStore,
+    versions::Versions,
+};
+use crate::case::{Action, Case, Deputy, Matter, Party, Refusal, Said, Worklist};
 
 /// The schema of routing.
 pub const SCHEMA: ::sql::Schema = ::sql::Schema {
@@ -99,6 +107,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             "below",
             include_str!("../migrations/sqlite/0011_below.sql"),
             include_str!("../migrations/postgres/0011_below.sql"),
+        ),
+        (
+            "deputies",
+            include_str!("../migrations/sqlite/0012_deputies.sql"),
+            include_str!("../migrations/postgres/0012_deputies.sql"),
         ),
     ],
 };
@@ -477,6 +490,16 @@ pub trait Store: Send + Sync + 'static {
     /// Lets who oversees the next open cases, at most `limit`, follow the directory in force, in one
     /// durable transaction. Returns how far it has come; `None` if all have followed.
     async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error>;
+
+    /// The deputies of an agency's officers that end after a time, in the order of appointment.
+    async fn deputies(&self, agency: &AgencyId, after: Time) -> Result<Vec<Deputy>, Error>;
+
+    /// Appoints a deputy, with its change, in one durable transaction. A known request id gets its first
+    /// answer.
+    async fn appoint(&self, appointment: &Appointment, now: Time) -> Result<Appointed, Error>;
+
+    /// Ends a deputy's time, with its change, in one durable transaction.
+    async fn end_deputy(&self, ending: &Ending, now: Time) -> Result<Ended, Error>;
 
     /// Whether the agency has not read the last change of a case that it sees.
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error>;

@@ -334,6 +334,19 @@ pub fn assignment(assigned: &Assignment) -> routing::CaseAssignment {
     }
 }
 
+/// An officer who acts in another's stead.
+pub(crate) fn deputy(deputy: &case::Deputy) -> routing::Deputy {
+    routing::Deputy {
+        name: names::DEPUTY.of(deputy.id),
+        officer: deputy.officer.clone(),
+        deputy: deputy.deputy.clone(),
+        begin_time: Some(deputy.begin.to_proto()),
+        end_time: Some(deputy.end.to_proto()),
+        appointer: deputy.appointer.clone(),
+        appoint_time: Some(deputy.time.to_proto()),
+    }
+}
+
 /// What an agency has not read.
 pub(crate) fn undelivered(undelivered: &Undelivered) -> routing::Undelivered {
     routing::Undelivered {

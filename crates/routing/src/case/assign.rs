@@ -14,6 +14,23 @@ use names::text::person;
 
 const LED: &[State] = &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW, State::RESOLVED];
 
+/// How often one agency assigns one case within a day, at most: each time is logged.
+pub const MOST_ASSIGNED: u64 = 50;
+
+/// Seconds in which that is counted.
+const COUNTED_SECONDS: i64 = 86_400;
+
+/// How often an agency assigned a case since a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The agency.
+    pub agency: AgencyId,
+    /// Since when it is counted.
+    pub since: Time,
+    /// How often.
+    pub count: u64,
+}
+
 /// An officer has a case at an agency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -99,9 +116,16 @@ impl Assign {
                     None => unfit("assignee", "has nothing to change: it is in the pool already"),
                 };
             }
+            (_, Some(other)) if other != acting && self.former.is_none() => {
+                return barred(
+                    case,
+                    "another officer of your agency has it: say in `former_officer` from whom you take it",
+                );
+            }
             _ => {}
         }
         let mut case = case.clone();
+        count(&mut case, agency, rules.now)?;
         case.course.assignments.retain(|assigned| assigned.agency != *agency);
         case.course.assignments.extend(self.officer().map(|officer| Assignment {
             agency: agency.clone(),
@@ -117,6 +141,33 @@ impl Assign {
             case,
         })
     }
+}
+
+/// Counts that an agency assigns a case once more, or refuses it.
+fn count(case: &mut Case, agency: &AgencyId, now: Time) -> Result<(), Refusal> {
+    let counted = case
+        .course
+        .assigned
+        .iter_mut()
+        .find(|counted| counted.agency == *agency);
+    match counted {
+        Some(counted) if now >= counted.since.plus_seconds(COUNTED_SECONDS) => {
+            (counted.since, counted.count) = (now, 1);
+        }
+        Some(counted) if counted.count >= MOST_ASSIGNED => {
+            let again = counted.since.plus_seconds(COUNTED_SECONDS);
+            let description =
+                format!("your agency assigned it {MOST_ASSIGNED} times within a day: again from {again} on");
+            return barred(case, &description);
+        }
+        Some(counted) => counted.count += 1,
+        None => case.course.assigned.push(Assigned {
+            agency: agency.clone(),
+            since: now,
+            count: 1,
+        }),
+    }
+    Ok(())
 }
 
 impl Case {
@@ -137,7 +188,7 @@ impl Case {
 
     /// Ends the assignments of agencies that could not assign it any more.
     pub(crate) fn end_assignments(&mut self) {
-        if self.course.assignments.is_empty() {
+        if self.course.assigned.is_empty() {
             return;
         }
         let state = self.state();
@@ -150,6 +201,7 @@ impl Case {
         self.course
             .assignments
             .retain(|assigned| keeping.contains(&assigned.agency));
+        self.course.assigned.retain(|counted| keeping.contains(&counted.agency));
     }
 }
 
@@ -171,7 +223,11 @@ mod tests {
     }
 
     fn assigned(case: &Case, by: &str, to: Assignee) -> Case {
-        act(2, case, &matter(&[]), by, &assign(to, None)).unwrap().case
+        // From whoever has it.
+        let former = case.officer_at(&id(by)).map(str::to_owned);
+        act(2, case, &matter(&[]), by, &assign(to, former.as_deref()))
+            .unwrap()
+            .case
     }
 
     fn officer(case: &Case, at: &str) -> Option<String> {
@@ -194,6 +250,7 @@ mod tests {
         let mut back = assigned(&moved, "police-450100", Assignee::Pool);
         assert_eq!(officer(&back, "police-450100"), None);
         back = assigned(&back, "police-440000", Assignee::Pool);
+        back.course.assigned.clear();
         assert_eq!(back, case);
     }
 
@@ -213,6 +270,12 @@ mod tests {
         for former in ["o-1", "o-3"] {
             assert!(tried(&with_another, assign(to(), Some(former))).contains("any more"));
         }
+        // Nobody takes it from another without knowing from whom; one's own is given away as it is.
+        for to in [to(), Assignee::Pool] {
+            assert!(tried(&with_another, assign(to, None)).contains("`former_officer`"));
+        }
+        let own = assigned(&case, "police-450100", Assignee::Acting);
+        assert_eq!(tried(&own, assign(to(), None)), "o-3");
         assert!(
             tried(&case, assign(to(), Some("o-2"))).contains("any more"),
             "nobody has it"
@@ -222,6 +285,28 @@ mod tests {
             let same = Assignee::Officer(same.to_owned());
             assert!(tried(&with_another, assign(same, None)).contains("has it already"));
         }
+    }
+
+    #[test]
+    fn one_case_is_assigned_so_often_within_a_day_and_no_more() {
+        let mut case = in_progress("police-450100", &["police-440000"]);
+        let give = |hours: i64, case: &Case, by: &str, to: &str| {
+            let former = case.officer_at(&id(by)).map(str::to_owned);
+            let action = assign(Assignee::Officer(to.to_owned()), former.as_deref());
+            act(hours, case, &matter(&[]), by, &action).map(|done| done.case)
+        };
+        for round in 0..MOST_ASSIGNED {
+            case = give(2, &case, "police-450100", &format!("o-{}", 2 + round % 2)).unwrap();
+        }
+        let refused = give(25, &case, "police-450100", "o-9").unwrap_err();
+        assert!(format!("{refused:?}").contains("50 times within a day"), "{refused:?}");
+        // Each agency for itself, and the next day anew.
+        assert!(give(25, &case, "police-440000", "o-9").is_ok());
+        let mut next = give(26, &case, "police-450100", "o-9").unwrap();
+        assert_eq!(next.course.assigned[0].count, 1);
+        next.standing = crate::case::Standing::Ended(crate::case::End::Closed);
+        next.end_assignments();
+        assert_eq!(next.course.assigned, []);
     }
 
     #[test]

@@ -72,6 +72,15 @@ pub struct Decided {
     pub reviewer: Option<String>,
 }
 
+/// Who reviews a disposition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SecondPerson<'a> {
+    /// The officer.
+    pub(super) officer: &'a str,
+    /// Whether that officer and the proposer acted in each other's stead since the proposal.
+    pub(super) stood_in: bool,
+}
+
 impl Disposition {
     /// Whether a second person must approve it: its kind is major, or the row that routed the case
     /// says so.
@@ -124,15 +133,19 @@ impl Rules<'_> {
         &self,
         before: Before<'_>,
         proposed: &Disposition,
-        reviewer: Option<&str>,
+        reviewer: Option<SecondPerson<'_>>,
     ) -> Result<(), Refusal> {
         let Before { case, matter, .. } = before;
         match reviewer {
             None if proposed.needs_second_person(matter) => {
                 barred(case, "its disposition needs a second person: propose it for review")
             }
-            Some(reviewer) if person(reviewer) == person(&proposed.note.officer) => Err(Refusal::NotYours {
+            Some(reviewer) if person(reviewer.officer) == person(&proposed.note.officer) => Err(Refusal::NotYours {
                 description: "who proposed a disposition cannot review it; another officer must".to_owned(),
+            }),
+            Some(reviewer) if reviewer.stood_in => Err(Refusal::NotYours {
+                description: "you and the proposer acted in each other's stead; another officer must review it"
+                    .to_owned(),
             }),
             _ => Ok(()),
         }
@@ -145,7 +158,7 @@ impl Rules<'_> {
         rule: &Rule,
         before: Before<'_>,
         proposed: Disposition,
-        reviewer: Option<&str>,
+        reviewer: Option<SecondPerson<'_>>,
     ) -> Result<Case, Refusal> {
         self.heard(before.case, &proposed)?;
         self.resolved_alike(rule, before, proposed, reviewer)
@@ -158,7 +171,7 @@ impl Rules<'_> {
         rule: &Rule,
         before: Before<'_>,
         proposed: Disposition,
-        reviewer: Option<&str>,
+        reviewer: Option<SecondPerson<'_>>,
     ) -> Result<Case, Refusal> {
         let case = before.case;
         self.second_person(before, &proposed, reviewer)?;
@@ -171,7 +184,7 @@ impl Rules<'_> {
         supporting.retain(|supporter| !supporter.by_request);
         let decided = Decided {
             time: self.now,
-            reviewer: reviewer.map(ToOwned::to_owned),
+            reviewer: reviewer.map(|reviewer| reviewer.officer.to_owned()),
         };
         // What is asked still is asked in vain.
         let mut course = case.course.clone();

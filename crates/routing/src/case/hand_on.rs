@@ -17,8 +17,8 @@ use api::event;
 use decision::{calendar::ClockKind, directory::AgencyId};
 
 use super::{
-    Assignment, Before, Case, Duty, Event, Matter, Notice, Origin, Question, Referral, Refusal, Rule, Rules, Stage,
-    Standing, State, Transition,
+    Assigned, Assignment, Before, Case, Duty, Event, Matter, Notice, Origin, Question, Referral, Refusal, Rule, Rules,
+    Stage, Standing, State, Transition,
 };
 
 /// Why an agency hands a case on.
@@ -104,6 +104,8 @@ pub struct Course {
     pub former_categories: Vec<String>,
     /// To whom each agency has assigned it, each at most once.
     pub assignments: Vec<Assignment>,
+    /// How often each agency assigned it lately.
+    pub assigned: Vec<Assigned>,
 }
 
 /// How an agency gave a case to its owner, as far as that binds the owner.

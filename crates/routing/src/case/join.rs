@@ -18,7 +18,8 @@ use decision::{calendar::ClockKind, directory::AgencyId};
 
 use super::{
     Action, Before, Case, Decline, Designate, Dispatch, Disposition, Effect, Escalate, Event, Matter, Origin, Part,
-    Party, Reason, Rule, Rules, State, Transfer, Transition, disposition::check,
+    Party, Reason, Rule, Rules, State, Transfer, Transition,
+    disposition::{SecondPerson, check},
 };
 
 /// A link from a new case to an earlier one on the same subjects.
@@ -166,9 +167,12 @@ impl Rules<'_> {
             matter,
             by: None,
         };
-        let case = self
-            .resolved_alike(FOLLOW, before, proposed, decided.reviewer.as_deref())
-            .ok()?;
+        // That the two are two persons was looked at there.
+        let reviewer = decided.reviewer.as_deref().map(|officer| SecondPerson {
+            officer,
+            stood_in: false,
+        });
+        let case = self.resolved_alike(FOLLOW, before, proposed, reviewer).ok()?;
         let event = Event::Resolved(decision.what.clone());
         Some((self.tidied(Transition { event, case }, matter), note))
     }

@@ -1,6 +1,9 @@
 //! `ReviewDisposition`: a second person at the lead approves or returns a proposed disposition.
 
-use super::{Before, Case, Effect, Event, Part, Refusal, Rule, Rules, Stage, Standing, State, Transition};
+use super::{
+    Before, Case, Effect, Event, Part, Refusal, Rule, Rules, Stage, Standing, State, Transition,
+    disposition::SecondPerson,
+};
 use decision::calendar::ClockKind;
 
 /// A second person approves or returns the proposed disposition.
@@ -10,6 +13,8 @@ pub struct Review {
     pub approved: bool,
     /// The reviewing officer.
     pub officer: String,
+    /// Whether that officer and the proposer acted in each other's stead since the proposal.
+    pub stood_in: bool,
 }
 
 impl Review {
@@ -32,11 +37,15 @@ impl Review {
         };
         let what = proposed.what.clone();
         // The same check for both: who may not approve may not return it either.
-        rules.second_person(before, proposed, Some(&self.officer))?;
+        let reviewer = SecondPerson {
+            officer: &self.officer,
+            stood_in: self.stood_in,
+        };
+        rules.second_person(before, proposed, Some(reviewer))?;
         match self.approved {
             true => Ok(Transition {
                 event: Event::Resolved(what),
-                case: rules.resolved(Self::RULE, before, proposed.clone(), Some(&self.officer))?,
+                case: rules.resolved(Self::RULE, before, proposed.clone(), Some(reviewer))?,
             }),
             false => Ok(Transition {
                 event: Event::Returned(what),

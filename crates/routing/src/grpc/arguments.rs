@@ -124,7 +124,7 @@ pub(super) fn acting(officer: Option<&Officer>) -> Result<String, Vec<Violation>
 }
 
 /// The name of the officer who assigns a case.
-pub(super) fn assigning(officer: Option<&Officer>) -> Result<String, Vec<Violation>> {
+pub(crate) fn assigning(officer: Option<&Officer>) -> Result<String, Vec<Violation>> {
     let name = officer.map(|officer| officer.as_str().to_owned());
     name.ok_or_else(|| {
         let description = "is required: a person assigns a case, and takes it; send the name or pseudonym as metadata";
@@ -133,7 +133,7 @@ pub(super) fn assigning(officer: Option<&Officer>) -> Result<String, Vec<Violati
 }
 
 /// An officer who is named in a field, in canonical form.
-pub(super) fn named(field: &'static str, name: &str) -> Result<String, Vec<Violation>> {
+pub(crate) fn named(field: &'static str, name: &str) -> Result<String, Vec<Violation>> {
     match Officer::new(name) {
         Ok(officer) => Ok(officer.as_str().to_owned()),
         Err(invalid) => Err(vec![Violation::new(field, invalid.to_string())]),

@@ -8,22 +8,23 @@ use api::{
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
         AnswerClaimRequest, AnswerClaimResponse, AnswerReferralRequest, AnswerReferralResponse, AnswerStatementRequest,
-        AnswerStatementResponse, AskReporterRequest, AskReporterResponse, AssignCaseRequest, AssignCaseResponse,
-        BatchAcknowledgeCasesRequest, BatchAcknowledgeCasesResponse, BatchAssignCasesRequest, BatchAssignCasesResponse,
-        BatchDeclineCasesRequest, BatchDeclineCasesResponse, BatchTransferCasesRequest, BatchTransferCasesResponse,
-        CaseNote, ClaimLeadRequest, ClaimLeadResponse, CountWorklistsRequest, CountWorklistsResponse,
-        DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
-        DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest, GetCaseResponse,
-        ListCasesRequest, ListCasesResponse, ListUndeliveredRequest, ListUndeliveredResponse, NotifySubjectRequest,
-        NotifySubjectResponse, PauseClockRequest, PauseClockResponse, ProposeDispositionRequest,
-        ProposeDispositionResponse, ReclassifyCaseRequest, ReclassifyCaseResponse, RecordProgressRequest,
-        RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
-        RecuseAgencyResponse, ReferCrimeRequest, ReferCrimeResponse, ReopenCaseRequest, ReopenCaseResponse,
-        RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
-        ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse,
-        ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse, SuperviseCaseRequest,
-        SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, WatchCasesRequest, WatchCasesResponse,
-        case_service_server::CaseService,
+        AnswerStatementResponse, AppointDeputyRequest, AppointDeputyResponse, AskReporterRequest, AskReporterResponse,
+        AssignCaseRequest, AssignCaseResponse, BatchAcknowledgeCasesRequest, BatchAcknowledgeCasesResponse,
+        BatchAssignCasesRequest, BatchAssignCasesResponse, BatchDeclineCasesRequest, BatchDeclineCasesResponse,
+        BatchTransferCasesRequest, BatchTransferCasesResponse, CaseNote, ClaimLeadRequest, ClaimLeadResponse,
+        CountWorklistsRequest, CountWorklistsResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
+        DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EndDeputyRequest, EndDeputyResponse,
+        EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest, GetCaseResponse, ListCasesRequest,
+        ListCasesResponse, ListDeputiesRequest, ListDeputiesResponse, ListUndeliveredRequest, ListUndeliveredResponse,
+        MoveCasesRequest, MoveCasesResponse, NotifySubjectRequest, NotifySubjectResponse, PauseClockRequest,
+        PauseClockResponse, ProposeDispositionRequest, ProposeDispositionResponse, ReclassifyCaseRequest,
+        ReclassifyCaseResponse, RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest,
+        RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReferCrimeRequest, ReferCrimeResponse,
+        ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
+        RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
+        ReviewDispositionResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest,
+        SplitReportResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
+        WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService,
     },
 };
 use futures::stream::BoxStream;
@@ -127,6 +128,43 @@ macro_rules! verbs {
                 request: Request<ListUndeliveredRequest>,
             ) -> Result<Response<ListUndeliveredResponse>, Status> {
                 self.undelivered(request).await
+            }
+
+            async fn move_cases(
+                &self,
+                request: Request<MoveCasesRequest>,
+            ) -> Result<Response<MoveCasesResponse>, Status> {
+                let moved = self.cases.move_cases(caller(&request)?, request.get_ref()).await?;
+                Ok(Response::new(moved))
+            }
+
+            async fn appoint_deputy(
+                &self,
+                request: Request<AppointDeputyRequest>,
+            ) -> Result<Response<AppointDeputyResponse>, Status> {
+                let caller = caller(&request)?.clone();
+                let deputy = self.cases.appoint(&caller, request.into_inner()).await?;
+                Ok(Response::new(AppointDeputyResponse {
+                    appointed_deputy: Some(deputy),
+                }))
+            }
+
+            async fn end_deputy(
+                &self,
+                request: Request<EndDeputyRequest>,
+            ) -> Result<Response<EndDeputyResponse>, Status> {
+                let deputy = self.cases.end_deputy(caller(&request)?, request.get_ref()).await?;
+                Ok(Response::new(EndDeputyResponse {
+                    ended_deputy: Some(deputy),
+                }))
+            }
+
+            async fn list_deputies(
+                &self,
+                request: Request<ListDeputiesRequest>,
+            ) -> Result<Response<ListDeputiesResponse>, Status> {
+                let listed = self.cases.list_deputies(caller(&request)?, request.get_ref()).await?;
+                Ok(Response::new(listed))
             }
 
             type WatchCasesStream = BoxStream<'static, Result<WatchCasesResponse, Status>>;
@@ -238,7 +276,12 @@ verbs! {
             _ => Ok(()),
         };
         let ((verdict, officer), ()) = both(both(verdict, acting(officer)), reasons)?;
-        Ok(Action::Review(Review { approved: verdict == ReviewVerdict::Approved, officer }))
+        Ok(Action::Review(Review {
+            approved: verdict == ReviewVerdict::Approved,
+            officer,
+            // The store knows.
+            stood_in: false,
+        }))
     };
     refer_crime
     ReferCrimeRequest (note) => ReferCrimeResponse { current_case }: |asked, _| {

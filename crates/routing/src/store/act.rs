@@ -11,7 +11,7 @@ use sql::{Error, Tx};
 use super::{
     Acted, Command, Given,
     change::{ChangeContext, Locked, OnLocked, lock},
-    exclusions, links, notices,
+    deputies, exclusions, links, notices,
     refiling::Refiling,
     rows,
     sql::SqlStore,
@@ -94,7 +94,8 @@ impl SqlStore {
             };
             let split = links::found(tx, command).await?;
             let refiling = self.refile(tx, command, case, &active).await?;
-            let looked_up = split.as_ref().map(|split| &split.command);
+            let review = deputies::looked_up(tx, command, case, now).await?;
+            let looked_up = split.as_ref().map(|split| &split.command).or(review.as_ref());
             let command = looked_up
                 .or_else(|| refiling.as_ref().map(|refiling| &refiling.command))
                 .unwrap_or(command);

@@ -4,7 +4,8 @@ use api::event::{PauseGround, StatementKind};
 use api::routing::Referral as StoredReferral;
 use api::routing::case_course::Given as CourseGiven;
 use api::routing::{
-    CaseAssignment, CaseCourse, CaseDisposition, CaseMatter, CaseNotice, ClockPause, ClockPauses, Explanation,
+    CaseAssignment, CaseAssignmentCount, CaseCourse, CaseDisposition, CaseMatter, CaseNotice, ClockPause, ClockPauses,
+    Explanation,
 };
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
@@ -18,8 +19,8 @@ use uuid::Uuid;
 
 use super::Opening;
 use crate::case::{
-    Assignment, Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Notice, Origin, Part, Pause,
-    Paused, Question, Referral, Stage, Standing, State, Statement, Supporter,
+    Assigned, Assignment, Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Notice, Origin, Part,
+    Pause, Paused, Question, Referral, Stage, Standing, State, Statement, Supporter,
 };
 
 /// Columns of [`stored`], from `cases` and `case_states`.
@@ -368,6 +369,15 @@ fn course_bytes(course: &Course) -> Vec<u8> {
             .map(|id| names::Collection::CATEGORIES.of(id))
             .collect(),
         assignments: course.assignments.iter().map(crate::view::assignment).collect(),
+        assignment_counts: course
+            .assigned
+            .iter()
+            .map(|counted| CaseAssignmentCount {
+                agency: counted.agency.resource_name(),
+                since_time: Some(counted.since.to_proto()),
+                assign_count: counted.count.cast_signed(),
+            })
+            .collect(),
     }
     .encode_to_vec()
 }
@@ -405,6 +415,20 @@ fn course(row: &Row) -> Result<Course, Error> {
             .into_iter()
             .map(assignment)
             .collect::<Result<_, _>>()?,
+        assigned: course
+            .assignment_counts
+            .iter()
+            .map(assigned)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn assigned(stored: &CaseAssignmentCount) -> Result<Assigned, Error> {
+    let since = stored.since_time.as_ref().and_then(Time::from_proto);
+    Ok(Assigned {
+        agency: named_agency(&stored.agency)?,
+        since: since.ok_or_else(|| damaged("number of assignments", "its time is missing"))?,
+        count: u64::try_from(stored.assign_count).map_err(|error| damaged("number of assignments", error))?,
     })
 }
 

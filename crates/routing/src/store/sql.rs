@@ -16,14 +16,14 @@ use sql::{Db, Error};
 use uuid::Uuid;
 
 use super::{
-    Acted, Command, Cursor, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read, RefusedDelivery,
-    Remade, ReportNews, Store, StoredCase, Undelivered, add_successors, below, exclusions, feeds, links, lists,
-    notices, read,
+    Acted, Appointed, Appointment, Command, Cursor, Ended, Ending, FeedItem, Links, Listing, MissedAfter, MissedClock,
+    Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, Store, StoredCase, Undelivered, add_successors, below,
+    deputies, exclusions, feeds, links, lists, notices, read,
     versions::{self, Activated, Activation, Created, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
     active::{Active, Current, VersionKind},
-    case::{Party, Rules, Worklist},
+    case::{Deputy, Party, Rules, Worklist},
 };
 
 /// Cases of a block that a page reads when it is not full with what it read first, since the viewer
@@ -319,6 +319,18 @@ impl Store for SqlStore {
 
     async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error> {
         sql::transact!(self.db, |tx| self.try_oversee(&mut tx, after.as_ref(), limit))
+    }
+
+    async fn deputies(&self, agency: &AgencyId, after: Time) -> Result<Vec<Deputy>, Error> {
+        deputies::of(&self.db, agency, after).await
+    }
+
+    async fn appoint(&self, appointment: &Appointment, now: Time) -> Result<Appointed, Error> {
+        sql::transact!(self.db, |tx| self.try_appoint(&mut tx, appointment, now))
+    }
+
+    async fn end_deputy(&self, ending: &Ending, now: Time) -> Result<Ended, Error> {
+        sql::transact!(self.db, |tx| self.try_end_deputy(&mut tx, ending, now))
     }
 
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error> {

@@ -13,12 +13,13 @@ use futures::StreamExt as _;
 use journal::{Arrival, Time, Writer};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use routing::{
-    case::{Party, Worklist},
+    case::{Deputy, Party, Worklist},
     clocks::Ticker,
     feed::{Feed, Interrupted, OpenFeeds},
     store::{
-        Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read,
-        RefusedDelivery, Remade, ReportNews, SqlStore, Store, StoredCase, Undelivered, versions::Versions as _,
+        Acted, Appointed, Appointment, Command, Cursor, Ended, Ending, Error, FeedItem, Links, Listing, MissedAfter,
+        MissedClock, Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, SqlStore, Store, StoredCase,
+        Undelivered, versions::Versions as _,
     },
     upkeep::Upkeep,
 };
@@ -209,6 +210,15 @@ impl Store for Faulty {
     }
     async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error> {
         self.around("oversee", self.inner.oversee(after, limit)).await
+    }
+    async fn deputies(&self, agency: &AgencyId, after: Time) -> Result<Vec<Deputy>, Error> {
+        self.around("deputies", self.inner.deputies(agency, after)).await
+    }
+    async fn appoint(&self, appointment: &Appointment, now: Time) -> Result<Appointed, Error> {
+        self.around("appoint", self.inner.appoint(appointment, now)).await
+    }
+    async fn end_deputy(&self, ending: &Ending, now: Time) -> Result<Ended, Error> {
+        self.around("end_deputy", self.inner.end_deputy(ending, now)).await
     }
     async fn count_of_officers(
         &self,

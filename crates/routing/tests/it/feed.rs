@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use decision::directory::AgencyId;
 use futures::{FutureExt as _, StreamExt as _};
 use journal::{Arrival, Time, Writer};
+use routing::case::Deputy;
 use routing::case::{Party, Worklist};
 use routing::feed::{Feed, OpenFeeds};
 use routing::store::{
-    Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Noticed, Page, Read,
-    RefusedDelivery, Remade, ReportNews, Store, StoredCase, Undelivered,
+    Acted, Appointed, Appointment, Command, Cursor, Ended, Ending, Error, FeedItem, Links, Listing, MissedAfter,
+    MissedClock, Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, Store, StoredCase, Undelivered,
 };
 use routing::upkeep::Upkeep;
 use testkit::Backend;
@@ -118,6 +119,15 @@ impl Store for Counting {
     }
     async fn act(&self, _: &[Command], _: Time) -> Result<Vec<Acted>, Error> {
         Ok(Vec::new())
+    }
+    async fn deputies(&self, _: &AgencyId, _: Time) -> Result<Vec<Deputy>, Error> {
+        Ok(Vec::new())
+    }
+    async fn appoint(&self, _: &Appointment, _: Time) -> Result<Appointed, Error> {
+        Ok(Appointed::RequestIdReused)
+    }
+    async fn end_deputy(&self, _: &Ending, _: Time) -> Result<Ended, Error> {
+        Ok(Ended::NotFound)
     }
     async fn below(
         &self,

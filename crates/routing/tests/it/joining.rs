@@ -449,6 +449,7 @@ async fn what_is_said_of_one_report_is_not_said_of_another(backend: Backend) {
         Action::Review(routing::case::Review {
             approved: true,
             officer: "o-2".to_owned(),
+            stood_in: false,
         })
     };
     for (subject, kind, follows) in [

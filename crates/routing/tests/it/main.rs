@@ -8,6 +8,7 @@ mod batches;
 mod below;
 mod cases;
 mod clocks;
+mod deputies;
 mod directory_service;
 mod faults;
 mod feed;

@@ -44,6 +44,18 @@ fn assign(case: Uuid, at: &str, to: Assignee) -> Command {
     command(case, at, action)
 }
 
+/// The same, from the officer who has it.
+fn from(command: Command, officer: &str) -> Command {
+    let Action::Assign(assign) = command.action else {
+        panic!()
+    };
+    let action = Action::Assign(Assign {
+        former: Some(officer.to_owned()),
+        ..assign
+    });
+    Command { action, ..command }
+}
+
 fn to(officer: &str) -> Assignee {
     Assignee::Officer(officer.to_owned())
 }
@@ -218,7 +230,7 @@ async fn p1_an_assignment_is_logged_as_a_record_of_its_own(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let case = fixture.open(&[gambling()]).await[0];
     done(&fixture, assign(case, "police-450100", to("o-2"))).await;
-    done(&fixture, assign(case, "police-450100", Assignee::Pool)).await;
+    done(&fixture, from(assign(case, "police-450100", Assignee::Pool), "o-2")).await;
     let outbox = SqlOutbox(fixture.db.clone());
     let told = outbox.pending("audit", fixture.now(), 1_000).await.unwrap();
     let logged: Vec<_> = told
@@ -491,8 +503,11 @@ async fn the_cases_of_a_leaver_are_moved_in_one_act(backend: Backend) {
             .iter()
             .all(|result| matches!(result.result, Some(Became::Sight(_))))
     );
+    // Nobody takes one from another without knowing from whom.
+    let results = run(vec![give(cases[3], "o-4", "")]).await.unwrap();
+    assert!(matches!(&results[0].result, Some(Became::Error(error)) if error.message.contains("former_officer")));
     // One moved meanwhile stays; one that is not the agency's is as if it did not exist.
-    run(vec![give(cases[3], "o-4", "")]).await.unwrap();
+    run(vec![give(cases[3], "o-4", "o-2")]).await.unwrap();
     let moving = cases.iter().map(|case| give(*case, "o-3", "o-2"));
     let results = run(moving.collect()).await.unwrap();
     let codes: Vec<_> = results

@@ -81,7 +81,15 @@ fn propose(case: Uuid) -> Command {
 
 fn review(case: Uuid, approved: bool) -> Command {
     let officer = "o-2".to_owned();
-    command(case, "police-450100", Action::Review(Review { approved, officer }))
+    command(
+        case,
+        "police-450100",
+        Action::Review(Review {
+            approved,
+            officer,
+            stood_in: false,
+        }),
+    )
 }
 
 fn change_for_intake(told: &Pending) -> CaseChange {

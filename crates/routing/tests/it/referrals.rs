@@ -53,6 +53,7 @@ async fn decided(fixture: &Fixture) -> Uuid {
     let approve = Action::Review(Review {
         approved: true,
         officer: "o-2".to_owned(),
+        stood_in: false,
     });
     fixture.done(by(case, LEAD)).await;
     fixture.done(command(case, LEAD, propose)).await;

@@ -4,7 +4,7 @@
 use api::event::{ReopenReason, ReviewRequester};
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::disposition::SecondPerson, *};
 
 fn propose(kind: DispositionKind, officer: &str) -> Action {
     let note = CaseNote {
@@ -18,6 +18,7 @@ fn review(approved: bool, officer: &str) -> Action {
     Action::Review(Review {
         approved,
         officer: officer.to_owned(),
+        stood_in: false,
     })
 }
 
@@ -136,13 +137,24 @@ fn nothing_resolves_a_major_case_without_a_second_person() {
         matter: &matter,
         by: None,
     };
-    let resolve = |kind, reviewer| rules(2).resolved(Propose::RULE, before, proposed(kind), reviewer);
+    let resolve = |kind, reviewer: Option<&str>| {
+        let reviewer = reviewer.map(|officer| SecondPerson {
+            officer,
+            stood_in: officer == "o-3",
+        });
+        rules(2).resolved(Propose::RULE, before, proposed(kind), reviewer)
+    };
     let refused = resolve(DispositionKind::SuspectedCrime, None);
     assert!(
         matches!(&refused, Err(Refusal::WrongState { description, .. }) if description.contains("second person")),
         "{refused:?}"
     );
-    assert!(resolve(DispositionKind::SuspectedCrime, Some("o-1")).is_err());
+    for no_other in ["o-1", "o-3"] {
+        assert!(
+            resolve(DispositionKind::SuspectedCrime, Some(no_other)).is_err(),
+            "{no_other}"
+        );
+    }
     assert!(resolve(DispositionKind::SuspectedCrime, Some("o-2")).is_ok());
     assert!(resolve(DispositionKind::Guidance, None).is_ok());
 }

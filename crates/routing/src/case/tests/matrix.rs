@@ -70,6 +70,7 @@ fn actions() -> Vec<Action> {
         Action::Review(Review {
             approved: true,
             officer: "o-2".to_owned(),
+            stood_in: false,
         }),
         Action::ReferCrime(ReferCrime {
             to: id("police-450200"),

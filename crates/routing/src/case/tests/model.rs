@@ -285,6 +285,7 @@ impl Life {
             return Action::Review(Review {
                 approved: true,
                 officer: format!("o-{}", random.random_range(1..4)),
+                stood_in: false,
             });
         }
         if random.random_bool(if waiting.is_some() { 0.3 } else { 0.04 }) {
@@ -316,6 +317,7 @@ impl Life {
             return Action::Review(Review {
                 approved: true,
                 officer: "o-2".to_owned(),
+                stood_in: false,
             });
         }
         if state == State::RESOLVED && random.random_bool(0.25) {
@@ -388,6 +390,7 @@ impl Life {
             Action::Review(Review {
                 approved: random.random_bool(0.6),
                 officer,
+                stood_in: false,
             }),
             Action::ReferCrime(ReferCrime {
                 to: id(["cop", "cop45", "cop44", "cop44", "cop44", "a450000"]

@@ -23,6 +23,7 @@ fn approve() -> Action {
     Action::Review(Review {
         approved: true,
         officer: "o-2".to_owned(),
+        stood_in: false,
     })
 }
 
@@ -192,6 +193,7 @@ fn statements_are_bounded_and_reach_the_desk_after_a_return() {
     let back = Action::Review(Review {
         approved: false,
         officer: "o-2".to_owned(),
+        stood_in: false,
     });
     // Returning needs nobody's word.
     let returned = lead(4, &case, &back).unwrap().case;
@@ -378,6 +380,7 @@ fn a_new_proposal_brings_a_new_say() {
     let back = Action::Review(Review {
         approved: false,
         officer: "o-2".to_owned(),
+        stood_in: false,
     });
     let case = lead(2, &case, &back).unwrap().case;
     let case = lead(2, &case, &propose(DispositionKind::Penalty)).unwrap().case;

@@ -22,6 +22,7 @@ fn decided_crime() -> Case {
     let approve = Action::Review(Review {
         approved: true,
         officer: "o-2".to_owned(),
+        stood_in: false,
     });
     act(0, &case, &regulated(), regulator, &approve).unwrap().case
 }
@@ -194,6 +195,7 @@ fn p7_a_crime_goes_to_a_body_that_takes_crimes_and_may_see_it() {
     let approve = Action::Review(Review {
         approved: true,
         officer: "o-2".to_owned(),
+        stood_in: false,
     });
     let own = act(0, &own, &matter(&[]), "police-450100", &approve).unwrap().case;
     assert_eq!(clocks(&own), []);
@@ -252,6 +254,7 @@ fn what_is_decided_no_longer_is_handed_over_no_longer() {
     let approve = Action::Review(Review {
         approved: true,
         officer: "o-2".to_owned(),
+        stood_in: false,
     });
     assert_eq!(clocks(&done(5, &again, regulator, &approve)), []);
 }
