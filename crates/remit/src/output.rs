@@ -5,6 +5,7 @@
 
 pub mod case;
 pub mod explanation;
+pub mod handover;
 mod harmless;
 pub mod notice;
 mod words;

@@ -1,6 +1,7 @@
 //! `remit case`: list, show and watch cases, take them over, and hand them on.
 //!
-//! `case/hand_on.rs`, `case/work.rs` and `case/outcome.rs` have the changes of a case,
+//! `case/hand_on.rs`, `case/work.rs` and `case/outcome.rs` have the changes of a case, `case/officers.rs`
+//! what is an agency's own affair,
 //! `case/subject.rs` those for the affected side, `case/change.rs` what they share, and
 //! `case/batch.rs` those of many at once. `case/queue.rs` is the screen of a clerk; `output/case.rs`
 //! prints.
@@ -8,6 +9,7 @@
 mod batch;
 mod change;
 mod hand_on;
+mod officers;
 mod outcome;
 mod queue;
 mod subject;
@@ -26,7 +28,7 @@ use futures::future::join_all;
 use host::config::Service;
 
 pub(super) use self::change::choice;
-use self::{hand_on::HandOn, outcome::Outcome, subject::Subject, work::Work};
+use self::{hand_on::HandOn, officers::Officers, outcome::Outcome, subject::Subject, work::Work};
 use crate::{
     client::{Access, Failed, RoutingServer, Target, pages},
     output,
@@ -134,6 +136,8 @@ Examples:
     #[command(flatten)]
     Work(Work),
     #[command(flatten)]
+    Officers(Officers),
+    #[command(flatten)]
     Outcome(Outcome),
     #[command(flatten)]
     Subject(Subject),
@@ -226,6 +230,7 @@ impl Command {
             Action::Show { name } => show(&routing, name, json).await,
             Action::HandOn(change) => change.run(&routing, json).await,
             Action::Work(change) => change.run(&routing, json).await,
+            Action::Officers(officers) => officers.run(&routing, json).await,
             Action::Outcome(change) => change.run(&routing, json).await,
             Action::Subject(change) => change.run(&routing, json).await,
             // Handled above.

@@ -91,8 +91,13 @@ pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<(
         field("follows", &case.prior_case)?;
     }
     field("opened", time(case.open_time.as_ref()))?;
-    field("changed", time(case.update_time.as_ref()))?;
-    field("etag", &case.etag)?;
+    // A superior is not told of changes below it.
+    if case.update_time.is_some() {
+        field("changed", time(case.update_time.as_ref()))?;
+    }
+    if !case.etag.is_empty() {
+        field("etag", &case.etag)?;
+    }
     way(case)
 }
 
@@ -293,7 +298,7 @@ fn came_by(origin: &LeadOrigin) -> String {
 }
 
 /// Why the time for a result stands still.
-fn ground(ground: PauseGround) -> &'static str {
+pub(super) fn ground(ground: PauseGround) -> &'static str {
     match ground {
         PauseGround::WaitingForReporter => tr("waiting for the reporter"),
         PauseGround::Hearing => tr("a hearing"),

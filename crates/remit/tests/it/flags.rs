@@ -23,6 +23,8 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "case watch",
             "case worklists",
             "case undelivered",
+            "case deputies",
+            "case handover",
             "category",
             "config",
             "context list",
@@ -92,6 +94,10 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "token revoke",
             "token rotate",
         ],
+    ),
+    (
+        "a repeat does what is left: what is done is done once",
+        &["case move", "case end-deputy"],
     ),
     ("serves", &["serve", "witness serve"]),
 ];

@@ -116,12 +116,7 @@ pub(super) async fn run(
     while cases.peek().is_some() {
         let some = cases.by_ref().take(LARGEST).collect();
         for case in call(some).await.map_err(Failed::call(&routing.address))? {
-            done += usize::from(!matches!(case.result, Some(Became::Error(_)) | None));
-            if json {
-                output::json_line(&case)?;
-            } else {
-                line(told(&case, word, &routing.address))?;
-            }
+            done += usize::from(show(&case, word, json, &routing.address)?);
         }
     }
     if done == all {
@@ -129,6 +124,15 @@ pub(super) async fn run(
     }
     output::aside(tell("{0} of {1} cases done", &[&done, &all]));
     Err(Failed::Told.into())
+}
+
+/// Shows what became of a case. Returns whether it was done.
+pub(super) fn show(case: &BatchedCase, word: &str, json: bool, address: &str) -> anyhow::Result<bool> {
+    match json {
+        true => output::json_line(case)?,
+        false => line(told(case, word, address))?,
+    }
+    Ok(!matches!(case.result, Some(Became::Error(_)) | None))
 }
 
 /// What became of a case, in a line.

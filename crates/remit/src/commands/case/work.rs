@@ -27,15 +27,14 @@ use crate::{
 pub(super) enum Work {
     /// Assign cases to an officer of your agency, take them from the pool, or give them back
     ///
-    /// Only your agency sees it. `remit case list --of NAME` has an officer's cases: piped into
-    /// this, those of somebody who leaves are moved in one act.
+    /// Only your agency sees it. Who takes it from another officer says from whom, with --from.
+    /// `remit case move` moves all cases of somebody who leaves.
     #[command(after_help = "\
 Examples:
   remit case assign cases/0d9f… --take --officer o-1 --as police-450100
   remit case assign cases/0d9f… --to o-2 --officer o-1 --as police-450100
-  remit case assign cases/0d9f… --pool --officer o-1 --as police-450100
-  remit case list --of o-2 --as police-450100 \\
-    | remit case assign --file - --to o-3 --from o-2 --officer o-1 --as police-450100")]
+  remit case assign cases/0d9f… --to o-3 --from o-2 --officer o-1 --as police-450100
+  remit case assign cases/0d9f… --pool --officer o-1 --as police-450100")]
     Assign {
         #[command(flatten)]
         cases: Cases,
