@@ -11,6 +11,7 @@ mod recover;
 mod show;
 mod source;
 mod stats;
+mod trace;
 mod unfreeze;
 mod verify;
 
@@ -60,6 +61,7 @@ enum Action {
     Unfreeze(unfreeze::Command),
     Export(export::Command),
     Show(show::Command),
+    Trace(trace::Command),
     Stats(stats::Command),
     Receipt(receipt::Give),
     VerifyReceipt(receipt::Verify),
@@ -167,6 +169,7 @@ impl Command {
             Action::Unfreeze(command) => command.run(context).await,
             Action::Export(command) => command.run(context).await,
             Action::Show(command) => command.run(context).await,
+            Action::Trace(command) => command.run(context).await,
             Action::Stats(command) => command.run(context).await,
             Action::Receipt(command) => command.run(context).await,
             Action::VerifyReceipt(command) => command.run(context),

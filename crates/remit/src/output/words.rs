@@ -238,6 +238,24 @@ const ZH: &[(&str, &str)] = &[
     ("it has ended", "已终止"),
     ("nobody acts in another's stead", "目前无代理"),
     ("{0} acts for {1}, from {2} until {3}", "{0} 代理 {1}，自 {2} 至 {3}"),
+    // Who held a case.
+    ("{0}  {1}, from {2} until {3}", "{0}  {1}，自 {2} 至 {3}"),
+    ("{0} min", "{0} 分钟"),
+    ("{0} h {1} min", "{0} 小时 {1} 分钟"),
+    ("{0} d {1} h", "{0} 天 {1} 小时"),
+    ("taken over {0}, after {1}", "{0} 签收，历时 {1}"),
+    ("not taken over", "未签收"),
+    ("now", "现在"),
+    ("reminded {0} times", "已提醒 {0} 次"),
+    ("missed: had to {0} by {1}", "逾期：应于 {1} 前{0}"),
+    (
+        "by {0} changes, each proven by the log and linked to the one before",
+        "依据 {0} 条变更，每条均经日志证明并与前一条相连",
+    ),
+    (
+        "not verified: no log key; set it with --key or REMIT_LOG_KEY",
+        "未验证：没有日志公钥；请用 --key 或 REMIT_LOG_KEY 指定",
+    ),
     // Worklists.
     ("due next", "待办（按到期）"),
     ("overdue", "已逾期"),

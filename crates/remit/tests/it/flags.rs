@@ -47,6 +47,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "log receipt",
             "log reconcile",
             "log show",
+            "log trace",
             "log stats",
             "log verify-receipt",
             "log verify",

@@ -41,10 +41,10 @@ pub struct Command {
 }
 
 /// A change to print.
-struct Change {
+pub(super) struct Change {
     index: u64,
-    entry: Opened,
-    detail: Option<Detail>,
+    pub(super) entry: Opened,
+    pub(super) detail: Option<Detail>,
     /// Size of the checkpoint that proves it.
     size: u64,
 }
@@ -54,7 +54,7 @@ impl Command {
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let audit = context.audit()?;
         let key = context.key()?;
-        let changes = self.changes(&audit, key.as_deref()).await?;
+        let changes = changes(&audit, key.as_deref(), &self.record, self.purpose.as_deref()).await?;
         if changes.is_empty() {
             return Err(Failed::NotFound(format!("the log has no change of {}", self.record)).into());
         }
@@ -85,65 +85,71 @@ impl Command {
         }
         Ok(())
     }
+}
 
-    async fn changes(&self, audit: &Target, key: Option<&str>) -> anyhow::Result<Vec<Change>> {
-        let mut client = AuditServiceClient::new(audit.channel.clone());
-        let mut request = ListChangesRequest {
-            page_size: 1_000,
-            filter: Some(ChangeFilter {
-                record: self.record.clone(),
-                ..ChangeFilter::default()
-            }),
-            with_detail: self.purpose.is_some(),
-            purpose: self.purpose.clone().unwrap_or_default(),
-            ..ListChangesRequest::default()
-        };
-        let mut changes = Vec::new();
-        loop {
-            let page = client
-                .list_changes(request.clone())
+/// The changes of a record, each proven by the log; with their details if read for a purpose.
+pub(super) async fn changes(
+    audit: &Target,
+    key: Option<&str>,
+    record: &str,
+    purpose: Option<&str>,
+) -> anyhow::Result<Vec<Change>> {
+    let mut client = AuditServiceClient::new(audit.channel.clone());
+    let mut request = ListChangesRequest {
+        page_size: 1_000,
+        filter: Some(ChangeFilter {
+            record: record.to_owned(),
+            ..ChangeFilter::default()
+        }),
+        with_detail: purpose.is_some(),
+        purpose: purpose.unwrap_or_default().to_owned(),
+        ..ListChangesRequest::default()
+    };
+    let mut changes = Vec::new();
+    loop {
+        let page = client
+            .list_changes(request.clone())
+            .await
+            .map_err(Failed::call(&audit.address))?
+            .into_inner();
+        for listed in page.changes {
+            let index = listed.index;
+            let wrong = |problem: String| Failed::Unverified(format!("entry {index}: {problem}"));
+            let chain = listed.chain.unwrap_or_default();
+            let entry = Opened::new(&listed.entry, (&chain).into()).map_err(|error| wrong(error.to_string()))?;
+            if entry.record != record {
+                return Err(wrong(format!("it is a change of {}", entry.record)).into());
+            }
+            let detail = match purpose {
+                Some(_) => Some(opened(&entry, &listed.detail.unwrap_or_default()).map_err(wrong)?),
+                None => None,
+            };
+            let proof = GetInclusionProofRequest {
+                index: Some(index),
+                ..GetInclusionProofRequest::default()
+            };
+            let proof = client
+                .get_inclusion_proof(proof)
                 .await
-                .map_err(Failed::call(&audit.address))?
-                .into_inner();
-            for listed in page.changes {
-                let index = listed.index;
-                let wrong = |problem: String| Failed::Unverified(format!("entry {index}: {problem}"));
-                let chain = listed.chain.unwrap_or_default();
-                let entry = Opened::new(&listed.entry, (&chain).into()).map_err(|error| wrong(error.to_string()))?;
-                if entry.record != self.record {
-                    return Err(wrong(format!("it is a change of {}", entry.record)).into());
-                }
-                let detail = match self.purpose {
-                    Some(_) => Some(opened(&entry, &listed.detail.unwrap_or_default()).map_err(wrong)?),
-                    None => None,
-                };
-                let proof = GetInclusionProofRequest {
-                    index: Some(index),
-                    ..GetInclusionProofRequest::default()
-                };
-                let proof = client
-                    .get_inclusion_proof(proof)
-                    .await
-                    .map_err(Failed::call(&audit.address))?;
-                let receipt = receipt(proof.into_inner())?;
-                if receipt.entry != listed.entry || receipt.index.cast_signed() != index {
-                    return Err(wrong("the proof is for a different entry than the list's".to_owned()).into());
-                }
-                let size = match key {
-                    Some(key) => receipt.verify(key).map_err(broken)?.head.size,
-                    None => 0,
-                };
-                changes.push(Change {
-                    index: receipt.index,
-                    entry,
-                    detail,
-                    size,
-                });
+                .map_err(Failed::call(&audit.address))?;
+            let receipt = receipt(proof.into_inner())?;
+            if receipt.entry != listed.entry || receipt.index.cast_signed() != index {
+                return Err(wrong("the proof is for a different entry than the list's".to_owned()).into());
             }
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                return Ok(changes);
-            }
+            let size = match key {
+                Some(key) => receipt.verify(key).map_err(broken)?.head.size,
+                None => 0,
+            };
+            changes.push(Change {
+                index: receipt.index,
+                entry,
+                detail,
+                size,
+            });
+        }
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(changes);
         }
     }
 }
@@ -177,7 +183,7 @@ fn read(reading: &Reading) -> String {
 }
 
 /// Verifies that each change continues the previous one.
-fn chained(changes: &[Change]) -> Result<(), Failed> {
+pub(super) fn chained(changes: &[Change]) -> Result<(), Failed> {
     let mut before: (u64, Bytes32) = (0, [0; 32]);
     for change in changes {
         let entry = &change.entry;
