@@ -444,7 +444,7 @@ impl Cases {
 /// The error for what cannot be told in the moment in which cases follow a new directory.
 fn in_flux() -> Failure {
     Failure::Unavailable {
-        what: "the count, while a new directory is being applied,",
+        what: "what is asked for, while a new directory is being applied,",
     }
 }
 

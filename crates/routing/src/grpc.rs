@@ -12,8 +12,7 @@ use api::routing::{
     CheckReportsResponse, CountWorklistsRequest, CountWorklistsResponse, GetCaseRequest, GetCaseResponse,
     HandOverPreview, ListCasesRequest, ListCasesResponse, ListUndeliveredRequest, ListUndeliveredResponse,
     PreviewRouteRequest, PreviewRouteResponse, RouteReportsRequest, RouteReportsResponse, WatchCasesRequest,
-    WatchCasesResponse, batched_case::Result as BatchedResult, case_sight::Sight,
-    routing_inbound_service_server::RoutingInboundService,
+    WatchCasesResponse, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
 };
 use futures::{StreamExt as _, stream::BoxStream};
 use prost::{Message, Name};

@@ -202,7 +202,17 @@ pub fn overview(stored: &StoredCase, directory: &Directory) -> routing::Case {
         category: names::Collection::CATEGORIES.of(&stored.category),
         lead,
         lead_titles,
-        clocks: stored.case.duty().map(|duty| clock(&duty.clock)).into_iter().collect(),
+        // Without how often it was set.
+        clocks: stored
+            .case
+            .duty()
+            .map(|duty| event::Clock {
+                generation: 0,
+                remind_time: None,
+                ..clock(&duty.clock)
+            })
+            .into_iter()
+            .collect(),
         open_time: Some(stored.open_time.to_proto()),
         urgent: stored.urgent,
         ..routing::Case::default()

@@ -391,6 +391,10 @@ const READS: &[&str] = &[
 
 /// Calls that change something and need no request id, each with the reason.
 const WITHOUT_REQUEST_ID: &[&str] = &[
+    // A repeat does what is left, and nothing twice.
+    "remit.routing.v1.CaseService.MoveCases",
+    // Ended twice, it is told when it was.
+    "remit.routing.v1.CaseService.EndDeputy",
     // Changes no record: that a simulation was finished is kept under what it was of.
     "remit.routing.v1.RuleSetService.SimulateRuleSet",
 ];

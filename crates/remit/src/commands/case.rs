@@ -54,8 +54,8 @@ Examples:
   remit case list --state assigned --as police-510100
   remit case list --worklist due --as police-510100
   remit case list --of o-1 --as police-510100
-  remit case list --below --worklist overdue --as police-510000
-  remit case list --below --lead police-510100 --as police-510000")]
+  remit case list --below --worklist overdue --as police-450000
+  remit case list --below --lead police-450100 --as police-450000")]
     List {
         /// Only cases in this state
         #[arg(long)]
@@ -77,7 +77,7 @@ Examples:
 Examples:
   remit case worklists --as police-510100
   remit case worklists --of o-1 --as police-510100
-  remit case worklists --below --as police-510000")]
+  remit case worklists --below --as police-450000")]
     Worklists {
         /// Only cases that this officer of the agency has
         #[arg(long = "of", value_name = "OFFICER", default_value = "", hide_default_value = true)]
@@ -92,7 +92,7 @@ your own.
 
 Examples:
   remit case queue --as police-510100 --officer o-1
-  remit case queue --below --as police-510000")]
+  remit case queue --below --as police-450000")]
     Queue {
         #[command(flatten)]
         below: Below,

@@ -59,9 +59,12 @@ mod tests {
         );
         assert_eq!(
             by(&case, "police-450000"),
-            Err(Refusal::Unseen),
+            Err(Refusal::NotYours {
+                description: "only the lead may take it over; now you can supervise it".to_owned()
+            }),
             "not even its superior"
         );
+        assert_eq!(by(&case, "police-450200"), Err(Refusal::Unseen));
         let taken = by(&case, "police-450100").unwrap();
         assert_eq!(taken.event, Event::Acknowledged);
         assert_eq!(

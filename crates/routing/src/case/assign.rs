@@ -188,7 +188,7 @@ impl Case {
 
     /// Ends the assignments of agencies that could not assign it any more.
     pub(crate) fn end_assignments(&mut self) {
-        if self.course.assigned.is_empty() {
+        if self.course.assignments.is_empty() && self.course.assigned.is_empty() {
             return;
         }
         let state = self.state();

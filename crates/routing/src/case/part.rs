@@ -254,7 +254,7 @@ pub fn sees(case: &Case, party: &Party, directory: &Directory, sight: Sight) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::tests::{assigned, id, matter};
+    use crate::case::tests::{assigned, matter};
 
     #[test]
     fn p7_who_a_reporter_keeps_out_oversees_nothing() {

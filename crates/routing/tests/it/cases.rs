@@ -324,6 +324,12 @@ fn not_lead() -> Acted {
     })
 }
 
+fn superior_only() -> Acted {
+    Acted::Refused(Refused::NotYours {
+        description: "only the lead may take it over; now you can supervise it".to_owned(),
+    })
+}
+
 fn taken_over() -> Acted {
     Acted::Refused(Refused::WrongState {
         state: State::IN_PROGRESS,
@@ -351,7 +357,7 @@ async fn only_the_lead_takes_a_case_over_and_only_once(backend: Backend) {
     let before = view::etag(&fixture.case(case).await.head);
     for (agency, expected) in [
         ("police-440000", not_lead()),
-        ("police-450000", Acted::NotFound),
+        ("police-CN", superior_only()),
         ("police-450200", Acted::NotFound),
     ] {
         assert_eq!(fixture.act(by(case, agency)).await, expected, "{agency}");

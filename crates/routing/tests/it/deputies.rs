@@ -237,11 +237,7 @@ async fn who_acts_in_anothers_stead_reviews_nothing_of_the_others(backend: Backe
         propose(proposer).await;
         for officer in barred {
             for approved in [true, false] {
-                let status = refused(
-                    review(officer, approved).await,
-                    Code::PermissionDenied,
-                    "PERMISSION_DENIED",
-                );
+                let status = refused(review(officer, approved).await, Code::PermissionDenied, "DENIED");
                 assert!(status.message().contains("in each other's stead"), "{status:?}");
             }
         }
@@ -249,7 +245,7 @@ async fn who_acts_in_anothers_stead_reviews_nothing_of_the_others(backend: Backe
     }
     propose("o-1").await;
     running.fixture.clock.advance(3 * HOUR);
-    refused(review("o-2", true).await, Code::PermissionDenied, "PERMISSION_DENIED");
+    refused(review("o-2", true).await, Code::PermissionDenied, "DENIED");
     review("o-9", false).await.unwrap();
     // What is proposed after that is proposed by two who are apart.
     propose("o-1").await;

@@ -155,7 +155,7 @@ async fn p7_an_assignment_is_seen_by_its_agency_alone(backend: Backend) {
     // Who has no part is told that there is no such case; who has one that does not assign, what is
     // so.
     for (at, acted) in [
-        ("police-450000", None),
+        ("police-450200", None),
         ("police-510100", None),
         ("police-440000", Some("o-2")),
     ] {

@@ -545,20 +545,15 @@ impl Life {
         if self.directory.is_excluded(&by, &self.matter.excluded) && self.case.owner() != Some(&by) {
             return;
         }
-        let seen = sees(&self.case, &party, &self.directory, Sight::Case);
+        let seen = sees(&self.case, &party, &self.directory, Sight::Outline);
         let done = self.rules().act(&self.case, &self.matter, &party, &action);
         match done {
             Ok(transition) => {
-                let superior = matches!(action, Action::Supervise(_));
-                assert!(
-                    seen || superior,
-                    "{by} does not see it, and used {}",
-                    action.rule().name
-                );
+                assert!(seen, "{by} does not see it, and used {}", action.rule().name);
                 self.take(transition, by.as_str());
             }
             Err(refusal) => assert!(
-                seen || refusal == Refusal::Unseen || matches!(action, Action::Supervise(_)),
+                seen || refusal == Refusal::Unseen,
                 "{by} learns that there is a case: {refusal:?}"
             ),
         }
