@@ -214,6 +214,7 @@ fn owns(source: &str, entry: &Opened) -> bool {
             is_of(Collection::CASES)
                 || is_of(Collection::ASSIGNMENTS)
                 || is_of(Collection::DEPUTIES)
+                || is_of(Collection::SUPERVISIONS)
                 || is_of(Collection::RULE_SETS)
                 || is_of(Collection::OPERATORS)
                 || entry.record == DIRECTORY
@@ -266,6 +267,7 @@ mod tests {
             ("routing", "cases/1"),
             ("routing", "assignments/1"),
             ("routing", "deputies/1"),
+            ("routing", "supervisions/1"),
             ("routing", "ruleSets/2027"),
             ("routing", "directory/versions"),
             ("routing", "operators/versions"),

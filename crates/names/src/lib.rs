@@ -55,6 +55,7 @@ collections! {
     REPORTS: "reports" "reports/{report}", "a report", "reports/{uuid}";
     EVIDENCE: "evidence" "evidence/{evidence}", "evidence", "evidence/{uuid}";
     ASSIGNMENTS: "assignments" "assignments/{assignment}", "an assignment", "assignments/{uuid}";
+    SUPERVISIONS: "supervisions" "supervisions/{supervision}", "a supervision", "supervisions/{uuid}";
     DEPUTIES: "deputies" "deputies/{deputy}", "a deputy", "deputies/{uuid}";
     READINGS: "readings" "readings/{reading}", "a reading", "readings/{uuid}";
     CASES: "cases" "cases/{case}", "a case", "cases/{uuid}";
@@ -160,6 +161,8 @@ pub const EVIDENCE: Name<Uuid> = Name::new(Collection::EVIDENCE);
 pub const READING: Name<Uuid> = Name::new(Collection::READINGS);
 /// Names of assignments of cases to officers.
 pub const ASSIGNMENT: Name<Uuid> = Name::new(Collection::ASSIGNMENTS);
+/// Names of supervisions of agencies.
+pub const SUPERVISION: Name<Uuid> = Name::new(Collection::SUPERVISIONS);
 /// Names of deputies of officers.
 pub const DEPUTY: Name<Uuid> = Name::new(Collection::DEPUTIES);
 /// Names of cases.

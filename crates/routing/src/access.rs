@@ -52,6 +52,10 @@ pub const ACCESS: &[Table] = &[
             Method::new("AppointDeputy", &[Kind::Agency]),
             Method::new("EndDeputy", &[Kind::Agency]),
             Method::new("ListDeputies", &[Kind::Agency]),
+            Method::new("SuperviseAgency", &[Kind::Agency]),
+            Method::new("AnswerSupervision", &[Kind::Agency]),
+            Method::new("EndSupervision", &[Kind::Agency]),
+            Method::new("ListSupervisions", &[Kind::Agency]),
         ],
     },
     // Who has the receipt may, whoever calls for the affected side.

@@ -98,6 +98,7 @@
 
 mod access;
 pub mod active;
+mod agency_supervisions;
 pub mod case;
 mod cases;
 pub mod clocks;

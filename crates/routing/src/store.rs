@@ -4,12 +4,14 @@
 //! * `change.rs`: makes and writes a change. `feeds.rs`: adds it to the agencies' feeds.
 //! * `links.rs`: links between cases on one subject.
 //! * `notices.rs`: receipts of affected sides. `deputies.rs`: deputies of officers.
+//! * `agency_supervisions.rs`: agencies under supervision.
 //! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `below.rs`: what superiors
 //!   see of the cases below them. `rows.rs`: conversion of rows.
 //! * `versions.rs`: directories and rule sets, and the switch between versions.
 //! * `simulations.rs`: simulations and replays.
 
 mod act;
+mod agency_supervisions;
 mod barred;
 mod below;
 mod cases;
@@ -38,8 +40,8 @@ use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
 use journal::{Arrival, Bytes32, Head, Opened, RequestId, Time};
 use uuid::Uuid;
 
-pub(crate) use self::{barred::add_successors, change::ourselves, lists::follow_rules};
 pub use self::{
+    agency_supervisions::{AgencySupervision, MOST_SUPERVISIONS, Step, StepTaken, Stepped},
     below::Remade,
     deputies::{Appointed, Appointment, Ended, Ending},
     lists::Listing,
@@ -47,6 +49,7 @@ pub use self::{
     sql::SqlStore,
     versions::Versions,
 };
+pub(crate) use self::{barred::add_successors, change::ourselves, lists::follow_rules};
 use crate::case::{Action, Case, Deputy, Matter, Party, Refusal, Said, Worklist};
 
 /// The schema of routing.
@@ -112,6 +115,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             "deputies",
             include_str!("../migrations/sqlite/0012_deputies.sql"),
             include_str!("../migrations/postgres/0012_deputies.sql"),
+        ),
+        (
+            "supervisions",
+            include_str!("../migrations/sqlite/0013_supervisions.sql"),
+            include_str!("../migrations/postgres/0013_supervisions.sql"),
         ),
     ],
 };
@@ -500,6 +508,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends a deputy's time, with its change, in one durable transaction.
     async fn end_deputy(&self, ending: &Ending, now: Time) -> Result<Ended, Error>;
+
+    /// The supervisions that an agency is under or began, in the order in which they began, after one,
+    /// at most `limit`.
+    async fn supervisions(
+        &self,
+        of: &AgencyId,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<AgencySupervision>, Error>;
+
+    /// Begins, answers or ends a supervision, with its change, in one durable transaction. A known
+    /// request id gets the supervision as it is now.
+    async fn step(&self, taken: &StepTaken, now: Time) -> Result<Stepped, Error>;
 
     /// Whether the agency has not read the last change of a case that it sees.
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error>;

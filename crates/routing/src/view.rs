@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     case::{self, Assignment, Case, Clock, Disposition, Matter, Party, Sight},
-    store::{Links, RefusedDelivery, StoredCase, Undelivered, name, report_name},
+    store::{AgencySupervision, Links, RefusedDelivery, StoredCase, Undelivered, name, report_name},
 };
 
 /// The etag of a case, which differs after every change.
@@ -354,6 +354,26 @@ pub(crate) fn deputy(deputy: &case::Deputy) -> routing::Deputy {
         end_time: Some(deputy.end.to_proto()),
         appointer: deputy.appointer.clone(),
         appoint_time: Some(deputy.time.to_proto()),
+    }
+}
+
+/// An agency under supervision.
+pub(crate) fn agency_supervision(of: &AgencySupervision) -> routing::AgencySupervision {
+    let (corrected, end_note) = of.end.as_ref().map_or((false, String::new()), |(corrected, note, _)| {
+        (*corrected, note.clone())
+    });
+    routing::AgencySupervision {
+        name: names::SUPERVISION.of(of.id),
+        agency: of.agency.resource_name(),
+        supervisor: of.supervisor.resource_name(),
+        demand: of.demand.clone(),
+        correct_by_time: Some(of.correct_by.to_proto()),
+        supervise_time: Some(of.time.to_proto()),
+        answer: of.answer.as_ref().map(|(answer, _)| answer.clone()).unwrap_or_default(),
+        answer_time: of.answer.as_ref().map(|(_, time)| time.to_proto()),
+        corrected,
+        end_note,
+        end_time: of.end.as_ref().map(|(.., time)| time.to_proto()),
     }
 }
 

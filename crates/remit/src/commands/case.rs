@@ -1,7 +1,7 @@
 //! `remit case`: list, show and watch cases, take them over, and hand them on.
 //!
 //! `case/hand_on.rs`, `case/work.rs` and `case/outcome.rs` have the changes of a case, `case/officers.rs`
-//! what is an agency's own affair,
+//! what is an agency's own affair, `case/oversight.rs` supervision of agencies,
 //! `case/subject.rs` those for the affected side, `case/change.rs` what they share, and
 //! `case/batch.rs` those of many at once. `case/queue.rs` is the screen of a clerk; `output/case.rs`
 //! prints.
@@ -11,6 +11,7 @@ mod change;
 mod hand_on;
 mod officers;
 mod outcome;
+mod oversight;
 mod queue;
 mod subject;
 mod work;
@@ -28,7 +29,7 @@ use futures::future::join_all;
 use host::config::Service;
 
 pub(super) use self::change::choice;
-use self::{hand_on::HandOn, officers::Officers, outcome::Outcome, subject::Subject, work::Work};
+use self::{hand_on::HandOn, officers::Officers, outcome::Outcome, oversight::Oversight, subject::Subject, work::Work};
 use crate::{
     client::{Access, Failed, RoutingServer, Target, pages},
     output,
@@ -138,6 +139,8 @@ Examples:
     #[command(flatten)]
     Officers(Officers),
     #[command(flatten)]
+    Oversight(Oversight),
+    #[command(flatten)]
     Outcome(Outcome),
     #[command(flatten)]
     Subject(Subject),
@@ -231,6 +234,7 @@ impl Command {
             Action::HandOn(change) => change.run(&routing, json).await,
             Action::Work(change) => change.run(&routing, json).await,
             Action::Officers(officers) => officers.run(&routing, json).await,
+            Action::Oversight(oversight) => oversight.run(&routing, json).await,
             Action::Outcome(change) => change.run(&routing, json).await,
             Action::Subject(change) => change.run(&routing, json).await,
             // Handled above.

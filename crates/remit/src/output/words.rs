@@ -256,6 +256,12 @@ const ZH: &[(&str, &str)] = &[
         "not verified: no log key; set it with --key or REMIT_LOG_KEY",
         "未验证：没有日志公钥；请用 --key 或 REMIT_LOG_KEY 指定",
     ),
+    // Supervision of agencies.
+    ("to correct", "整改要求"),
+    ("ended", "终止"),
+    ("not corrected", "未整改"),
+    ("none is under supervision", "没有督办"),
+    ("{0}: not answered in time", "{0}：逾期未答复"),
     // Worklists.
     ("due next", "待办（按到期）"),
     ("overdue", "已逾期"),

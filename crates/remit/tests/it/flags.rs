@@ -25,6 +25,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "case undelivered",
             "case deputies",
             "case handover",
+            "case supervisions",
             "category",
             "config",
             "context list",

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::case::{Answer, Assignee, Reason};
 
 /// Maximum characters of what an officer writes.
-const LONGEST_NOTE: usize = 2_000;
+pub(crate) const LONGEST_NOTE: usize = 2_000;
 
 /// Maximum characters of a legal basis.
 const LONGEST_BASIS: usize = 200;
@@ -96,7 +96,7 @@ pub(super) fn noted(written: &[(&'static str, &str)], officer: Option<&Officer>)
 }
 
 /// Checks that an officer wrote something.
-pub(super) fn written(field: &'static str, text: &str) -> Result<(), Vec<Violation>> {
+pub(crate) fn written(field: &'static str, text: &str) -> Result<(), Vec<Violation>> {
     match names::text::visible(text).trim().is_empty() {
         true => Err(vec![Violation::new(field, "is required")]),
         false => Ok(()),
@@ -104,7 +104,7 @@ pub(super) fn written(field: &'static str, text: &str) -> Result<(), Vec<Violati
 }
 
 /// Checks a text's length.
-pub(super) fn within(field: &'static str, text: &str, longest: usize) -> Result<(), Violation> {
+pub(crate) fn within(field: &'static str, text: &str, longest: usize) -> Result<(), Violation> {
     match text.chars().count() {
         length if length > longest => {
             let description = format!("has {length} characters, more than {longest}");

@@ -8,23 +8,25 @@ use api::{
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
         AnswerClaimRequest, AnswerClaimResponse, AnswerReferralRequest, AnswerReferralResponse, AnswerStatementRequest,
-        AnswerStatementResponse, AppointDeputyRequest, AppointDeputyResponse, AskReporterRequest, AskReporterResponse,
-        AssignCaseRequest, AssignCaseResponse, BatchAcknowledgeCasesRequest, BatchAcknowledgeCasesResponse,
-        BatchAssignCasesRequest, BatchAssignCasesResponse, BatchDeclineCasesRequest, BatchDeclineCasesResponse,
-        BatchTransferCasesRequest, BatchTransferCasesResponse, CaseNote, ClaimLeadRequest, ClaimLeadResponse,
-        CountWorklistsRequest, CountWorklistsResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
-        DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EndDeputyRequest, EndDeputyResponse,
+        AnswerStatementResponse, AnswerSupervisionRequest, AnswerSupervisionResponse, AppointDeputyRequest,
+        AppointDeputyResponse, AskReporterRequest, AskReporterResponse, AssignCaseRequest, AssignCaseResponse,
+        BatchAcknowledgeCasesRequest, BatchAcknowledgeCasesResponse, BatchAssignCasesRequest, BatchAssignCasesResponse,
+        BatchDeclineCasesRequest, BatchDeclineCasesResponse, BatchTransferCasesRequest, BatchTransferCasesResponse,
+        CaseNote, ClaimLeadRequest, ClaimLeadResponse, CountWorklistsRequest, CountWorklistsResponse,
+        DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
+        DispatchCaseResponse, EndDeputyRequest, EndDeputyResponse, EndSupervisionRequest, EndSupervisionResponse,
         EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest, GetCaseResponse, ListCasesRequest,
-        ListCasesResponse, ListDeputiesRequest, ListDeputiesResponse, ListUndeliveredRequest, ListUndeliveredResponse,
-        MoveCasesRequest, MoveCasesResponse, NotifySubjectRequest, NotifySubjectResponse, PauseClockRequest,
-        PauseClockResponse, ProposeDispositionRequest, ProposeDispositionResponse, ReclassifyCaseRequest,
-        ReclassifyCaseResponse, RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest,
-        RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReferCrimeRequest, ReferCrimeResponse,
-        ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
-        RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
-        ReviewDispositionResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest,
-        SplitReportResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
-        WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService,
+        ListCasesResponse, ListDeputiesRequest, ListDeputiesResponse, ListSupervisionsRequest,
+        ListSupervisionsResponse, ListUndeliveredRequest, ListUndeliveredResponse, MoveCasesRequest, MoveCasesResponse,
+        NotifySubjectRequest, NotifySubjectResponse, PauseClockRequest, PauseClockResponse, ProposeDispositionRequest,
+        ProposeDispositionResponse, ReclassifyCaseRequest, ReclassifyCaseResponse, RecordProgressRequest,
+        RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
+        RecuseAgencyResponse, ReferCrimeRequest, ReferCrimeResponse, ReopenCaseRequest, ReopenCaseResponse,
+        RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
+        ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse,
+        ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse, SuperviseAgencyRequest,
+        SuperviseAgencyResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest,
+        TransferCaseResponse, WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService,
     },
 };
 use futures::stream::BoxStream;
@@ -164,6 +166,47 @@ macro_rules! verbs {
                 request: Request<ListDeputiesRequest>,
             ) -> Result<Response<ListDeputiesResponse>, Status> {
                 let listed = self.cases.list_deputies(caller(&request)?, request.get_ref()).await?;
+                Ok(Response::new(listed))
+            }
+
+            async fn supervise_agency(
+                &self,
+                request: Request<SuperviseAgencyRequest>,
+            ) -> Result<Response<SuperviseAgencyResponse>, Status> {
+                let caller = caller(&request)?.clone();
+                let begun = self.cases.supervise_agency(&caller, request.into_inner()).await?;
+                Ok(Response::new(SuperviseAgencyResponse {
+                    begun_supervision: Some(begun),
+                }))
+            }
+
+            async fn answer_supervision(
+                &self,
+                request: Request<AnswerSupervisionRequest>,
+            ) -> Result<Response<AnswerSupervisionResponse>, Status> {
+                let caller = caller(&request)?.clone();
+                let answered = self.cases.answer_supervision(&caller, request.into_inner()).await?;
+                Ok(Response::new(AnswerSupervisionResponse {
+                    answered_supervision: Some(answered),
+                }))
+            }
+
+            async fn end_supervision(
+                &self,
+                request: Request<EndSupervisionRequest>,
+            ) -> Result<Response<EndSupervisionResponse>, Status> {
+                let caller = caller(&request)?.clone();
+                let ended = self.cases.end_supervision(&caller, request.into_inner()).await?;
+                Ok(Response::new(EndSupervisionResponse {
+                    ended_supervision: Some(ended),
+                }))
+            }
+
+            async fn list_supervisions(
+                &self,
+                request: Request<ListSupervisionsRequest>,
+            ) -> Result<Response<ListSupervisionsResponse>, Status> {
+                let listed = self.cases.list_supervisions(caller(&request)?, request.get_ref()).await?;
                 Ok(Response::new(listed))
             }
 

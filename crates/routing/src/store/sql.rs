@@ -16,9 +16,10 @@ use sql::{Db, Error};
 use uuid::Uuid;
 
 use super::{
-    Acted, Appointed, Appointment, Command, Cursor, Ended, Ending, FeedItem, Links, Listing, MissedAfter, MissedClock,
-    Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, Store, StoredCase, Undelivered, add_successors, below,
-    deputies, exclusions, feeds, links, lists, notices, read,
+    Acted, AgencySupervision, Appointed, Appointment, Command, Cursor, Ended, Ending, FeedItem, Links, Listing,
+    MissedAfter, MissedClock, Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, StepTaken, Stepped, Store,
+    StoredCase, Undelivered, add_successors, agency_supervisions, below, deputies, exclusions, feeds, links, lists,
+    notices, read,
     versions::{self, Activated, Activation, Created, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
@@ -331,6 +332,19 @@ impl Store for SqlStore {
 
     async fn end_deputy(&self, ending: &Ending, now: Time) -> Result<Ended, Error> {
         sql::transact!(self.db, |tx| self.try_end_deputy(&mut tx, ending, now))
+    }
+
+    async fn supervisions(
+        &self,
+        of: &AgencyId,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<AgencySupervision>, Error> {
+        agency_supervisions::page(&self.db, of, after, limit).await
+    }
+
+    async fn step(&self, taken: &StepTaken, now: Time) -> Result<Stepped, Error> {
+        sql::transact!(self.db, |tx| self.try_step(&mut tx, taken, now))
     }
 
     async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error> {

@@ -17,9 +17,9 @@ use routing::{
     clocks::Ticker,
     feed::{Feed, Interrupted, OpenFeeds},
     store::{
-        Acted, Appointed, Appointment, Command, Cursor, Ended, Ending, Error, FeedItem, Links, Listing, MissedAfter,
-        MissedClock, Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, SqlStore, Store, StoredCase,
-        Undelivered, versions::Versions as _,
+        Acted, AgencySupervision, Appointed, Appointment, Command, Cursor, Ended, Ending, Error, FeedItem, Links,
+        Listing, MissedAfter, MissedClock, Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, SqlStore,
+        StepTaken, Stepped, Store, StoredCase, Undelivered, versions::Versions as _,
     },
     upkeep::Upkeep,
 };
@@ -210,6 +210,18 @@ impl Store for Faulty {
     }
     async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error> {
         self.around("oversee", self.inner.oversee(after, limit)).await
+    }
+    async fn supervisions(
+        &self,
+        of: &AgencyId,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<AgencySupervision>, Error> {
+        self.around("supervisions", self.inner.supervisions(of, after, limit))
+            .await
+    }
+    async fn step(&self, taken: &StepTaken, now: Time) -> Result<Stepped, Error> {
+        self.around("step", self.inner.step(taken, now)).await
     }
     async fn deputies(&self, agency: &AgencyId, after: Time) -> Result<Vec<Deputy>, Error> {
         self.around("deputies", self.inner.deputies(agency, after)).await

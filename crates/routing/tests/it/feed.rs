@@ -13,8 +13,9 @@ use routing::case::Deputy;
 use routing::case::{Party, Worklist};
 use routing::feed::{Feed, OpenFeeds};
 use routing::store::{
-    Acted, Appointed, Appointment, Command, Cursor, Ended, Ending, Error, FeedItem, Links, Listing, MissedAfter,
-    MissedClock, Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, Store, StoredCase, Undelivered,
+    Acted, AgencySupervision, Appointed, Appointment, Command, Cursor, Ended, Ending, Error, FeedItem, Links, Listing,
+    MissedAfter, MissedClock, Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, StepTaken, Stepped, Store,
+    StoredCase, Undelivered,
 };
 use routing::upkeep::Upkeep;
 use testkit::Backend;
@@ -119,6 +120,12 @@ impl Store for Counting {
     }
     async fn act(&self, _: &[Command], _: Time) -> Result<Vec<Acted>, Error> {
         Ok(Vec::new())
+    }
+    async fn supervisions(&self, _: &AgencyId, _: Option<Uuid>, _: u32) -> Result<Vec<AgencySupervision>, Error> {
+        Ok(Vec::new())
+    }
+    async fn step(&self, _: &StepTaken, _: Time) -> Result<Stepped, Error> {
+        Ok(Stepped::NotFound)
     }
     async fn deputies(&self, _: &AgencyId, _: Time) -> Result<Vec<Deputy>, Error> {
         Ok(Vec::new())

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod access;
+mod agency_supervisions;
 mod assistance;
 mod batches;
 mod below;
