@@ -275,7 +275,7 @@ mod tests {
 
     testkit::on_each_backend!(every_list_below_is_read_through_an_index);
 
-    /// Of 20,000 cases, below one superior, of ten owners.
+    /// Of 20,000 cases, below one of ten superiors; those of one have one owner.
     const FILLED: [&str; 3] = [
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
          INSERT INTO cases (id, category, urgent, open_time, facts, explanation, matter) \
@@ -285,7 +285,8 @@ mod tests {
          SELECT CAST(i AS TEXT), 'CLOSED', CAST('a' AS BYTEA), 1, 1, CAST('a' AS BYTEA), i FROM n",
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
          INSERT INTO case_below (case_id, superior, owner, stage, runs, place) \
-         SELECT CAST(i AS TEXT), 'police-7', 'unit-' || (i % 10), \
+         SELECT CAST(i AS TEXT), 'police-' || (i % 10), \
+         CASE WHEN i % 10 = 7 OR i % 2 = 0 THEN 'unit-7' ELSE 'unit-' || (i % 10) END, \
          CASE WHEN i % 3 = 1 THEN 'ASSIGNED' ELSE 'IN_PROGRESS' END, i % 2, i FROM n",
     ];
 
