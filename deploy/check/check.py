@@ -693,7 +693,7 @@ certificates: [{{ name: desk.example, system: desk, role: partner }}]
 """)
     certificates = root / "certificates"
     subprocess.run([ARGUMENTS.remit, "dev-certs", certificates], check=True, capture_output=True, env=ENVIRONMENT)
-    for name, file in [("tls/tls.crt", "all.pem"), ("tls/tls.key", "all.key"), ("tls/ca.crt", "ca.pem"), ("client-ca/ca.pem", "ca.pem")]:
+    for name, file in [("tls/tls.crt", "all.pem"), ("tls/tls.key", "all.key"), ("tls/ca.crt", "ca.pem"), ("ca/ca.pem", "ca.pem"), ("client-ca/ca.pem", "ca.pem")]:
         put(f"/run/remit/{name}", (certificates / file).read_bytes())
     for name, file in [("agencies", "agencies.yaml"), ("calendar", "calendar-CN.yaml")]:
         put(f"/run/remit/files/{name}/{name}.yaml", (DEPLOY / "config" / file).read_bytes())

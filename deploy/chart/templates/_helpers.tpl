@@ -136,6 +136,7 @@ intake routing audit
 {{- $tls := $root.Values.tls -}}
 {{- if $tls.enabled -}}
 {{- $keys := dict "certificate_file" "/run/remit/tls/tls.crt" "key_file" "/run/remit/tls/tls.key" "ca_file" "/run/remit/tls/ca.crt" -}}
+{{- if $tls.ca.configMap -}}{{- $_ := set $keys "ca_file" (printf "/run/remit/ca/%s" $tls.ca.key) -}}{{- end -}}
 {{- if $tls.clientCa.configMap -}}{{- $_ := set $keys "client_ca_file" (printf "/run/remit/client-ca/%s" $tls.clientCa.key) -}}{{- end -}}
 {{- $_ := set $own "tls" $keys -}}
 {{- else -}}
