@@ -10,3 +10,4 @@ mod limits;
 mod metrics;
 mod monitoring;
 mod preview;
+mod threats;
