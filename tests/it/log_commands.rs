@@ -188,7 +188,7 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_offline() {
     };
     log(&data, &wants("operator")).is(
         1,
-        &["only auditors and agencies may call WatchChanges with `with_detail`"],
+        &["only callers with the role auditor, desk, reviewer, supervisor or inspector may call WatchChanges with `with_detail`"],
     );
     log(&data, &wants("auditor")[..3]).is(2, &["--purpose"]);
     let text = log(&data, &wants("auditor")).is(0, &["logged as", "with its purpose"]);

@@ -10,7 +10,8 @@ use std::{
 
 use api::{
     operations::{GetAccessTableRequest, operations_service_client::OperationsServiceClient},
-    routing::{ListCasesRequest, ReviewDispositionRequest, ReviewVerdict, case_service_client::CaseServiceClient},
+    event::ReviewVerdict,
+    routing::{ListCasesRequest, ReviewDispositionRequest, case_service_client::CaseServiceClient},
 };
 use tests::process::{Databases, Process, write_secret};
 use tonic::Code;

@@ -253,8 +253,8 @@ async fn p7_a_reporter_is_revealed_only_for_a_purpose_and_that_is_logged() {
     })
     .await;
 
-    // By the command line, as an operator. A missing report is answered like one that the caller
-    // may not see.
+    // By the command line, as the lead; an operator may not, whatever the report. A missing report is
+    // answered like one that the caller may not see.
     let arguments = [
         "report",
         "reveal",
@@ -264,15 +264,19 @@ async fn p7_a_reporter_is_revealed_only_for_a_purpose_and_that_is_logged() {
         "--because",
         "court order 17 of May",
     ];
-    let shown = remit(&process, &arguments);
+    let denied = remit(&process, &arguments);
+    assert!(text(&denied).contains("role desk"), "{}", text(&denied));
+    let shown = remit(&process, &[&arguments[..], &["--as", "police-450100"]].concat());
     assert!(text(&shown).contains("CANARY-NAME"), "{}", text(&shown));
     logged(&process, &receipt, 4).await;
     let missing = RevealReporterRequest {
         name: "reports/01900000-0000-7000-8000-000000000000".to_owned(),
         ..good()
     };
-    let denied = process.intake("operator").reveal_reporter(missing).await.unwrap_err();
-    assert_eq!(denied.code(), Code::NotFound);
+    for (who, code) in [("police-450100", Code::NotFound), ("operator", Code::PermissionDenied)] {
+        let denied = process.intake(who).reveal_reporter(missing.clone()).await.unwrap_err();
+        assert_eq!(denied.code(), code, "{who}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,11 @@
 //! Who may call which method of audit.
 
-use rpc::access::{Kind, Method, Table};
+use rpc::access::{AUDITOR, DESK, INSPECTOR, Kind, Method, OPERATOR, REVIEWER, SUPERVISOR, Table};
 
 /// The services whose changes the log holds.
 const PRODUCERS: &[Kind] = &[Kind::Service("intake"), Kind::Service("routing")];
 /// Those who may be shown what entries commit to; agencies only of the records that they see.
-const DETAIL_READERS: &[Kind] = &[Kind::Auditor, Kind::Agency];
+const DETAIL_READERS: &[Kind] = &[AUDITOR, DESK, REVIEWER, SUPERVISOR, INSPECTOR];
 
 /// The tables of audit's gRPC services.
 pub const ACCESS: &[Table] = &[
@@ -16,13 +16,13 @@ pub const ACCESS: &[Table] = &[
             Method::new(
                 "ListGaps",
                 &[
-                    Kind::Operator,
+                    OPERATOR,
                     Kind::Service("intake"),
                     Kind::Service("routing"),
                     Kind::Service("audit"),
                 ],
             ),
-            Method::new("UnfreezeProducer", &[Kind::Operator]),
+            Method::new("UnfreezeProducer", &[OPERATOR]),
             Method::new("ListChanges", &[Kind::Authenticated]).when("with `with_detail`", DETAIL_READERS),
             Method::new("WatchChanges", &[Kind::Authenticated]).when("with `with_detail`", DETAIL_READERS),
             Method::new("GetCheckpoint", &[Kind::Authenticated]),

@@ -14,9 +14,9 @@ use std::ops::Range;
 
 use api::event::{Actor, Detail, Reading, StateChange};
 use journal::{Draft, Entropy, Head, Opened, Time, ordered_id};
-use names::READING;
+use names::{AgencyId, READING};
 use prost::Message as _;
-use rpc::{AgencyCaller, Failure, Identity, Role};
+use rpc::{Failure, Identity, Role};
 use uuid::Uuid;
 
 use crate::{
@@ -116,21 +116,27 @@ impl Disclosure<'_> {
 
 /// Refuses callers who may not see which entries belong to a record.
 pub(crate) async fn refuse_chain(caller: &Identity, record: &str, sight: Option<&dyn Sight>) -> Result<(), Failure> {
-    match (caller.role, sight) {
-        (Role::Auditor | Role::Operator, _) => Ok(()),
-        (Role::Agency, Some(sight)) => {
-            let agency = AgencyCaller::from_identity(caller)?.agency.resource_name();
-            match sight.sees(&agency, record).await? {
-                true => Ok(()),
-                // As if it did not exist: that is not public.
-                false => Err(Failure::NotFound { what: "record" }),
-            }
-        }
-        (Role::Agency, None) => Err(Failure::NotFound { what: "record" }),
-        (Role::Partner | Role::Service, _) => Err(Failure::denied(
+    if caller.is(Role::Auditor) || caller.is(Role::Operator) {
+        return Ok(());
+    }
+    let Some(agency) = caller.acts_for() else {
+        return Err(Failure::denied(
             "only auditors, operators and the agencies concerned see which entries are of a record",
             &caller.system,
-        )),
+        ));
+    };
+    match sees(sight, agency, record).await? {
+        true => Ok(()),
+        // As if it did not exist: that is not public.
+        false => Err(Failure::NotFound { what: "record" }),
+    }
+}
+
+/// Whether an agency sees a record; without anybody to ask, it does not.
+async fn sees(sight: Option<&dyn Sight>, agency: &AgencyId, record: &str) -> Result<bool, Failure> {
+    match sight {
+        Some(sight) => sight.sees(&agency.resource_name(), record).await,
+        None => Ok(false),
     }
 }
 
@@ -147,30 +153,27 @@ pub(crate) async fn refuse_hidden(
         let needed = format!("state the purpose of reading the details, in at most {LONGEST_PURPOSE} characters");
         return Err(Failure::invalid("purpose", needed));
     }
-    let hidden = Err(Failure::NotFound { what: "record" });
-    match (caller.role, &wanted.record, sight) {
-        (Role::Auditor, ..) => Ok(()),
-        (Role::Agency, Some(record), Some(sight)) => {
-            let agency = AgencyCaller::from_identity(caller)?.agency.resource_name();
-            match sight.sees(&agency, record).await? {
-                true => Ok(()),
-                // As if it did not exist.
-                false => hidden,
-            }
-        }
-        (Role::Agency, None, _) => Err(Failure::invalid(
+    if caller.is(Role::Auditor) {
+        return Ok(());
+    }
+    let agency = caller.acts_for().ok_or_else(rpc::unlisted)?;
+    let Some(record) = &wanted.record else {
+        return Err(Failure::invalid(
             "filter.record",
             "name the report or case whose details to show",
-        )),
-        (Role::Agency, _, None) => hidden,
-        (Role::Operator | Role::Partner | Role::Service, ..) => Err(rpc::unlisted()),
+        ));
+    };
+    match sees(sight, agency, record).await? {
+        true => Ok(()),
+        // As if it did not exist.
+        false => Err(Failure::NotFound { what: "record" }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use journal::SeededEntropy;
-    use rpc::Role;
+    use rpc::Roles;
 
     use super::*;
 
@@ -180,7 +183,7 @@ mod tests {
         Identity {
             system: "auditor".to_owned(),
             agency: None,
-            role: Role::Auditor,
+            roles: Roles::AUDITOR,
             officer: rpc::Officer::new("o-17").ok(),
             officer_key: rpc::OfficerKey::default(),
             proof: rpc::Proof::Token,
@@ -242,7 +245,7 @@ mod tests {
         };
         for caller in [
             somebody(|caller| caller.system = "another".to_owned()),
-            somebody(|caller| caller.agency = names::AgencyId::new("police-450100").ok()),
+            somebody(|caller| caller.agency = AgencyId::new("police-450100").ok()),
             somebody(|caller| caller.officer = rpc::Officer::new("o-18").ok()),
             somebody(|caller| caller.officer = None),
         ] {

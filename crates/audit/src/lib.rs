@@ -468,7 +468,7 @@ impl Audit {
             AuditInboundServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(message_bytes);
         Routes::new(AuditServiceServer::from_arc(service).max_decoding_message_size(message_bytes))
             .add_service(inbound)
-            .add_service(rpc::operations::server(operations, self.store.tokens()))
+            .add_service(rpc::operations::server(operations, self.store.tokens(), ACCESS))
     }
 
     /// The log's files over plain HTTP. Public: no authentication.

@@ -15,9 +15,10 @@ use futures::future::BoxFuture;
 use journal::Clock;
 use names::AgencyId;
 use rpc::{
-    Authenticate, Certificate, CertificateName, Identity, OfficerKey, Presented, Proof, Role, SPIFFE, Systems,
+    Authenticate, Certificate, CertificateName, Identity, OfficerKey, Presented, Proof, Roles, SPIFFE, Systems,
     access::Kind,
     jwt::{self, Algorithm, Expected},
+    roles,
     tls::Tls,
 };
 use serde::Deserialize;
@@ -56,7 +57,9 @@ struct OfCertificate {
     /// A DNS name or a URI among its alternative names.
     name: String,
     system: String,
-    role: Role,
+    /// Its roles, or a word for the usual ones.
+    roles: Option<Roles>,
+    role: Option<String>,
     agency: Option<String>,
 }
 
@@ -82,7 +85,20 @@ struct OfIssuer {
     client_claim: String,
     /// The claim that has the acting officer.
     officer_claim: Option<String>,
+    /// The claim that has the roles of who calls, by its name or by the names on the way to it.
+    roles_claim: Option<WayTo>,
+    /// What of its values stands for which roles.
+    #[serde(default)]
+    claimed_roles: BTreeMap<String, Roles>,
     clients: Vec<OfClient>,
+}
+
+/// A claim, or one within others.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum WayTo {
+    One(String),
+    Within(Vec<String>),
 }
 
 fn access_token() -> String {
@@ -102,7 +118,9 @@ fn skew() -> u32 {
 struct OfClient {
     id: String,
     system: String,
-    role: Role,
+    /// Its roles, or a word for the usual ones.
+    roles: Option<Roles>,
+    role: Option<String>,
     agency: Option<String>,
 }
 
@@ -139,7 +157,7 @@ fn name(text: &str) -> anyhow::Result<CertificateName> {
 
 fn identity(
     system: &str,
-    role: Role,
+    (roles, usual): (Option<Roles>, Option<&str>),
     agency: Option<&str>,
     key: &[u8; 32],
     proof: Proof,
@@ -149,27 +167,26 @@ fn identity(
     if system.is_empty() || system.len() > 63 || !system.chars().all(fits) {
         bail!("the system `{system}` must be 1 to 63 letters, digits, `-`, `_` and `.`");
     }
-    match (role, agency) {
-        (Role::Agency, None) => bail!("`{system}` has the role agency and names no agency"),
-        (Role::Agency, Some(_)) | (_, None) => {}
-        (_, Some(_)) => bail!("`{system}` names an agency, and its role is not agency"),
-    }
+    let roles = roles::of_entry(roles, usual).map_err(|error| anyhow!("`{system}`: {error}"))?;
+    roles
+        .check(agency.is_some())
+        .map_err(|error| anyhow!("`{system}` {error}"))?;
     let is_own = Service::ALL.iter().any(|service| service.name() == system);
-    if role == Role::Service && !is_own {
+    if roles.is_service() && !is_own {
         bail!("`{system}` is none of Remit's own services, and has the role service");
     }
-    if role != Role::Service && is_own {
+    if !roles.is_service() && is_own {
         bail!("`{system}` is the name of one of Remit's own services, which have the role service; call it otherwise");
     }
-    let rights = (role, agency.map(str::to_owned));
+    let rights = (roles, agency.map(str::to_owned));
     if *systems.entry(system.to_owned()).or_insert_with(|| rights.clone()) != rights {
-        bail!("`{system}` has different roles or agencies; a system has one of each");
+        bail!("`{system}` has different roles or agencies; all entries of a system name the same");
     }
     let agency = agency.map(AgencyId::new).transpose();
     Ok(Identity {
         system: system.to_owned(),
         agency: agency.map_err(|_| anyhow!("`{system}` names an agency whose id is malformed"))?,
-        role,
+        roles,
         officer: None,
         officer_key: OfficerKey::of_system(key, system),
         proof,
@@ -236,7 +253,8 @@ pub(crate) fn refuse_shared(systems: &Systems, others: &Systems) -> anyhow::Resu
     match shared {
         None => Ok(()),
         Some((system, _)) => bail!(
-            "`{system}` has one role or agency in the token file and another in the file of callers; a system has one of each"
+            "`{system}` has other roles or another agency in the token file than in the file of callers; all entries of a system \
+             name the same"
         ),
     }
 }
@@ -296,7 +314,14 @@ impl Source {
         for of in &file.certificates {
             let name = name(&of.name).context("`certificates`")?;
             let proof = Proof::Certificate;
-            let identity = identity(&of.system, of.role, of.agency.as_deref(), &key, proof, &mut systems);
+            let identity = identity(
+                &of.system,
+                (of.roles, of.role.as_deref()),
+                of.agency.as_deref(),
+                &key,
+                proof,
+                &mut systems,
+            );
             if certificates.insert(name, identity.context("`certificates`")?).is_some() {
                 bail!("`certificates`: `{}` is there twice", of.name);
             }
@@ -319,24 +344,36 @@ impl Source {
             }
             let mut clients = HashMap::new();
             for client in &of.clients {
-                if client.role == Role::Service {
-                    bail!("{}: Remit's own services do not call with tokens of issuers", within());
-                }
                 let proof = Proof::Signed { until: 0 };
                 let identity = identity(
                     &client.system,
-                    client.role,
+                    (client.roles, client.role.as_deref()),
                     client.agency.as_deref(),
                     &key,
                     proof,
                     &mut systems,
                 );
-                if clients
-                    .insert(client.id.clone(), identity.with_context(within)?)
-                    .is_some()
-                {
+                let identity = identity.with_context(within)?;
+                if identity.is_service() {
+                    bail!("{}: Remit's own services do not call with tokens of issuers", within());
+                }
+                if clients.insert(client.id.clone(), identity).is_some() {
                     bail!("{}: `{}` is there twice", within(), client.id);
                 }
+            }
+            let roles_claim = match &of.roles_claim {
+                None => Vec::new(),
+                Some(WayTo::One(name)) => vec![name.clone()],
+                Some(WayTo::Within(names)) => names.clone(),
+            };
+            if of.roles_claim.is_some() && (roles_claim.is_empty() || roles_claim.iter().any(String::is_empty)) {
+                bail!("{}: `roles_claim` names no claim", within());
+            }
+            if roles_claim.is_empty() != of.claimed_roles.is_empty() {
+                bail!(
+                    "{}: `roles_claim` says where a token's roles stand, `claimed_roles` what they stand for; both, or none",
+                    within()
+                );
             }
             let expected = Expected {
                 issuer: of.issuer.clone(),
@@ -346,12 +383,14 @@ impl Source {
                 skew: of.skew_seconds.into(),
                 client_claim: of.client_claim.clone(),
                 officer_claim: of.officer_claim.clone(),
+                roles_claim,
             };
+            let claimed = of.claimed_roles.clone().into_iter().collect();
             let Some(keys) = keys(of).with_context(within)? else {
                 continue;
             };
             if issuers
-                .insert(of.issuer.clone(), Issuer::new(expected, clients, keys))
+                .insert(of.issuer.clone(), Issuer::new(expected, clients, claimed, keys))
                 .is_some()
             {
                 bail!("{} is there twice", within());
@@ -544,6 +583,14 @@ impl Authenticate for Identities {
         let token = presented.bearer().filter(|token| jwt::is_signed(token))?;
         let (issuer, key) = jwt::claimed(token)?;
         callers.issuers.get(&issuer)?.keys().await_key(&key)
+    }
+
+    fn undecided(&self, presented: &Presented<'_>) -> Option<&'static str> {
+        let callers = self.callers();
+        let token = presented.bearer().filter(|token| jwt::is_signed(token))?;
+        let (issuer, key) = jwt::claimed(token)?;
+        let is_undecided = callers.issuers.get(&issuer)?.is_undecided(&key);
+        is_undecided.then_some("the issuer of the token")
     }
 
     fn admits_service(&self, own: &str, service: &str, presented: &Presented<'_>) -> bool {

@@ -19,7 +19,7 @@ use http_body_util::Full;
 use https::{Client, Trust};
 use journal::Clock;
 use rpc::{
-    Identity, Officer, Proof,
+    Identity, Officer, Proof, Roles,
     jwt::{self, Expected, Keys, Said},
 };
 use tokio::{
@@ -53,16 +53,24 @@ const REMEMBERED: usize = 4_096;
 pub(crate) struct Issuer {
     expected: Expected,
     clients: HashMap<String, Identity>,
+    /// What the values of the roles' claim stand for.
+    claimed: HashMap<String, Roles>,
     keys: Arc<IssuersKeys>,
     /// What was checked, by the token's digest, and by which keys.
     checked: Mutex<HashMap<[u8; 32], (Said, u64)>>,
 }
 
 impl Issuer {
-    pub(crate) fn new(expected: Expected, clients: HashMap<String, Identity>, keys: Arc<IssuersKeys>) -> Self {
+    pub(crate) fn new(
+        expected: Expected,
+        clients: HashMap<String, Identity>,
+        claimed: HashMap<String, Roles>,
+        keys: Arc<IssuersKeys>,
+    ) -> Self {
         Self {
             expected,
             clients,
+            claimed,
             keys,
             checked: Mutex::default(),
         }
@@ -77,11 +85,28 @@ impl Issuer {
         let said = self.said(token, now)?;
         let known = self.clients.get(&said.client)?;
         let officer = said.officer.as_deref().map(Officer::new).transpose().ok()?;
+        // At most what the client may; what a value of another system stands for, nobody asks.
+        let roles = said.roles.map_or(known.roles, |values| {
+            let claimed = values.iter().filter_map(|value| self.claimed.get(value));
+            claimed
+                .fold(Roles::default(), |all, one| all.with(*one))
+                .within(known.roles)
+        });
         Some(Identity {
             officer,
+            roles,
             proof: Proof::Signed { until: said.until },
             ..known.clone()
         })
+    }
+
+    /// Whether nobody can say what a token with a key of this name is: there are no keys that are still
+    /// believed, or it may be one that the issuer has by now and that cannot be fetched.
+    pub(crate) fn is_undecided(&self, key: &str) -> bool {
+        match self.keys.now() {
+            None => true,
+            Some((keys, _)) => !keys.has(key) && self.keys.trouble().is_some(),
+        }
     }
 
     fn said(&self, token: &str, now: i64) -> Option<Said> {
@@ -385,16 +410,18 @@ mod tests {
             skew: 0,
             client_claim: "client_id".to_owned(),
             officer_claim: None,
+            roles_claim: Vec::new(),
         };
         let desk = Identity {
             system: "desk".to_owned(),
             agency: None,
-            role: rpc::Role::Partner,
+            roles: Roles::PARTNER,
             officer: None,
             officer_key: rpc::OfficerKey::default(),
             proof: Proof::Signed { until: 0 },
         };
-        Issuer::new(expected, HashMap::from([("desk".to_owned(), desk)]), Arc::clone(keys))
+        let clients = HashMap::from([("desk".to_owned(), desk)]);
+        Issuer::new(expected, clients, HashMap::new(), Arc::clone(keys))
     }
 
     /// The shipped life, in paused time.
@@ -422,6 +449,20 @@ mod tests {
         assert!(keys.age() >= LIFE);
         keys.take(Ok(set(&[signer.written("a")])));
         assert!(issuer.caller(&token, NOW).is_some() && keys.trouble().is_none());
+    }
+
+    /// Of whom nobody can say whether they are believed, it is not said that they are not.
+    #[tokio::test(start_paused = true)]
+    async fn while_keys_cannot_be_had_a_token_is_undecided_and_not_refused_for_good() {
+        let (signer, keys) = (Signer::new().unwrap(), silent());
+        let issuer = issuer(&keys);
+        assert!(issuer.is_undecided("a"), "no keys yet");
+        keys.take(Ok(set(&[signer.written("a")])));
+        assert!(!issuer.is_undecided("a") && !issuer.is_undecided("b"), "all are known");
+        keys.take(Err("nothing listens".to_owned()));
+        assert!(!issuer.is_undecided("a") && issuer.is_undecided("b"), "`b` may be new");
+        tokio::time::advance(LIFE).await;
+        assert!(issuer.is_undecided("a"));
     }
 
     #[tokio::test(start_paused = true)]

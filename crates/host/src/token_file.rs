@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use data_encoding::BASE64URL_NOPAD;
 use journal::Entropy;
-use rpc::{Role, Token};
+use rpc::{Role, Roles, Token};
 use rustix::fs::FlockOperation;
 
 use crate::{
@@ -145,23 +145,23 @@ pub(crate) fn read_if_there(path: &Path) -> anyhow::Result<Option<Vec<Token>>> {
 /// systems have none, not even a revoked one. Returns whose they are.
 pub(crate) fn complete(tokens: &mut Vec<Token>, agencies: &BTreeSet<String>, entropy: &dyn Entropy) -> Vec<String> {
     let known: BTreeSet<String> = tokens.iter().map(|token| token.system.clone()).collect();
-    let wanted = [(OPERATOR, Role::Operator), (AUDITOR, Role::Auditor)]
+    let wanted = [(OPERATOR, Roles::OPERATOR), (AUDITOR, Roles::AUDITOR)]
         .into_iter()
-        .map(|(system, role)| (system.to_owned(), None, role))
-        .chain(Service::ALL.map(|service| (service.name().to_owned(), None, Role::Service)))
+        .map(|(system, roles)| (system.to_owned(), None, roles))
+        .chain(Service::ALL.map(|service| (service.name().to_owned(), None, Roles::SERVICE)))
         .chain(
             agencies
                 .iter()
-                .map(|agency| (format!("{agency}-desk"), Some(agency.clone()), Role::Agency)),
+                .map(|agency| (format!("{agency}-desk"), Some(agency.clone()), Roles::AGENCY)),
         );
     let mut added = Vec::new();
-    for (system, agency, role) in wanted.filter(|(system, ..)| !known.contains(system)) {
+    for (system, agency, roles) in wanted.filter(|(system, ..)| !known.contains(system)) {
         added.push(system.clone());
         tokens.push(Token {
             token: secret(entropy),
             system,
             agency,
-            role,
+            roles,
         });
     }
     added
@@ -199,21 +199,26 @@ pub fn secret(entropy: &dyn Entropy) -> String {
     BASE64URL_NOPAD.encode(&secret)
 }
 
-/// The entry of `operator`, `auditor`, a partner's system, or an agency by its id: one with a valid
-/// token, or one that was revoked.
+/// The entry of a system by its name, of an agency by its id, or of the operator or the auditor: one
+/// with a valid token, or one that was revoked. A name counts before what a system is for. Those of
+/// Remit's own services nobody else calls with.
 pub fn find_entry<'a>(tokens: &'a [Token], who: &str) -> Option<&'a Token> {
-    let is_it = |token: &&Token| match token.role {
-        Role::Operator => who == OPERATOR,
-        Role::Auditor => who == AUDITOR,
-        Role::Agency => token.agency.as_deref() == Some(who),
-        Role::Partner => token.system == who,
-        Role::Service => false,
+    let is_named = |token: &Token| token.system == who;
+    let is_for = |token: &Token| match who {
+        OPERATOR => token.roles.has(Role::Operator),
+        AUDITOR => token.roles.has(Role::Auditor),
+        _ => token.agency.as_deref() == Some(who),
     };
-    let valid = tokens.iter().filter(|token| !token.is_revoked()).find(is_it);
-    valid.or_else(|| tokens.iter().find(is_it))
+    let fits = |token: &&Token| !token.roles.is_service() && (is_named(token) || is_for(token));
+    // Of an agency's systems the one with the most roles; the first of several.
+    let rank = |token: &&Token| {
+        let roles = std::cmp::Reverse(token.roles.iter().count());
+        (token.is_revoked(), !is_named(token), roles)
+    };
+    tokens.iter().filter(fits).min_by_key(rank)
 }
 
-/// The valid token of `operator`, `auditor`, a partner's system, or an agency by its id.
+/// The valid token of an entry as [`find_entry`] finds it.
 pub fn find_token<'a>(tokens: &'a [Token], who: &str) -> Option<&'a str> {
     let entry = find_entry(tokens, who).filter(|token| !token.is_revoked());
     entry.map(|token| token.token.as_str())
@@ -225,7 +230,7 @@ pub fn find_token<'a>(tokens: &'a [Token], who: &str) -> Option<&'a str> {
 ///
 /// Without a valid one, what makes it.
 pub(crate) fn own_token(tokens: &[Token], of: Service) -> anyhow::Result<&Token> {
-    let own = |token: &&Token| token.role == Role::Service && token.system == of.name();
+    let own = |token: &&Token| token.roles.is_service() && token.system == of.name();
     let found = tokens.iter().filter(|token| !token.is_revoked()).find(own);
     found.with_context(|| {
         let remedy = match tokens.iter().any(|token| token.system == of.name()) {
@@ -270,7 +275,7 @@ mod tests {
             token: secret(&SystemEntropy),
             system: system.to_owned(),
             agency: None,
-            role: Role::Partner,
+            roles: Roles::PARTNER,
         }
     }
 
@@ -345,7 +350,7 @@ mod tests {
             "{told}"
         );
         tokens.push(Token {
-            role: Role::Service,
+            roles: Roles::SERVICE,
             token: String::new(),
             ..partner("intake")
         });

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use rpc::{Authenticate, Identity, Presented, Role, Systems, Token, Tokens, client::Bearer};
+use rpc::{Authenticate, Identity, Presented, Roles, Systems, Token, Tokens, client::Bearer};
 use tokio::time::Instant;
 
 use crate::{
@@ -53,8 +53,8 @@ pub struct Followed {
 /// What is wrong with one.
 pub fn table(tokens: &[Token]) -> anyhow::Result<Tokens> {
     let table = Tokens::new(tokens)?;
-    let is_taken = |(system, (role, _)): &(&String, &(Role, Option<String>))| {
-        *role != Role::Service && Service::ALL.iter().any(|own| own.name() == system.as_str())
+    let is_taken = |(system, (roles, _)): &(&String, &(Roles, Option<String>))| {
+        !roles.is_service() && Service::ALL.iter().any(|own| own.name() == system.as_str())
     };
     match table.systems().iter().find(is_taken) {
         None => Ok(table),
@@ -206,7 +206,7 @@ mod tests {
                 },
                 system: system.to_owned(),
                 agency: None,
-                role: Role::Service,
+                roles: Roles::SERVICE,
             })
         };
         file.write(&tokens("first")).unwrap();

@@ -1,9 +1,11 @@
 //! Who may call which method of intake.
 
-use rpc::access::{Kind, Method, Table};
+use rpc::access::{DESK, INSPECTOR, Kind, Method, REVIEWER, SUBMITTER, SUPERVISOR, Table};
 
 /// Those who send reports in.
-const SENDERS: &[Kind] = &[Kind::Agency, Kind::Partner, Kind::Operator];
+const SENDERS: &[Kind] = &[SUBMITTER];
+/// Those who read what they sent, or what the cases of their agency are about.
+const READERS: &[Kind] = &[SUBMITTER, DESK, REVIEWER, SUPERVISOR, INSPECTOR];
 
 /// The tables of intake's gRPC services.
 pub const ACCESS: &[Table] = &[
@@ -13,14 +15,15 @@ pub const ACCESS: &[Table] = &[
             Method::new("SubmitReport", SENDERS),
             Method::new("BatchSubmitReports", SENDERS),
             Method::new("SubmitReports", SENDERS),
-            Method::new("GetReport", SENDERS),
+            Method::new("GetReport", READERS),
             Method::new("ListReports", SENDERS),
             Method::new("CheckReceipt", &[Kind::Authenticated]),
             Method::new("RequestReview", &[Kind::Authenticated]),
             Method::new("AddInformation", &[Kind::Authenticated]),
             Method::new("AnswerQuestion", &[Kind::Authenticated]),
             Method::new("WithdrawReport", &[Kind::Authenticated]),
-            Method::new("RevealReporter", &[Kind::Agency, Kind::Operator]),
+            // Who reports is for who works on the case: for nobody who runs the services.
+            Method::new("RevealReporter", &[DESK]),
         ],
     },
     Table {
@@ -34,8 +37,8 @@ pub const ACCESS: &[Table] = &[
         service: "remit.intake.v1.EvidenceService",
         methods: &[
             Method::new("UploadEvidence", SENDERS).upload(),
-            Method::new("GetEvidence", SENDERS),
-            Method::new("DownloadEvidence", SENDERS),
+            Method::new("GetEvidence", READERS),
+            Method::new("DownloadEvidence", READERS),
         ],
     },
     Table {

@@ -324,7 +324,7 @@ impl Intake {
         let categories = CategoryServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(message_bytes);
         let service = IntakeServiceServer::from_arc(service).max_decoding_message_size(message_bytes);
         let evidence = EvidenceServiceServer::new(self.evidence).max_decoding_message_size(message_bytes);
-        let operations = rpc::operations::server(self.operations, self.tokens);
+        let operations = rpc::operations::server(self.operations, self.tokens, ACCESS);
         (
             Routes::new(service)
                 .add_service(inbound)

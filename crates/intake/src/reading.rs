@@ -79,7 +79,7 @@ impl ReadRequest {
 mod tests {
     use journal::{Opened, SeededEntropy};
     use prost::Message as _;
-    use rpc::Role;
+    use rpc::Roles;
 
     use super::*;
 
@@ -126,7 +126,7 @@ mod tests {
         let caller = Identity {
             system: "desk".to_owned(),
             agency: names::AgencyId::new("police-450100").ok(),
-            role: Role::Agency,
+            roles: Roles::AGENCY,
             officer: rpc::Officer::new("o-17").ok(),
             officer_key: rpc::OfficerKey::default(),
             proof: rpc::Proof::Token,

@@ -162,8 +162,10 @@ kinds! {
         SupervisionAnswered "agency.supervision-answered" "the agency under supervision answered" "被督办单位已答复整改情况"
         AgencySupervisionEnded "agency.supervision-ended" "supervision of an agency ended" "对承办单位的督办已终止"
         DirectoryCreated "directory.created" "directory of agencies stored" "单位目录已入库"
+        DirectoryProposed "directory.proposed" "directory of agencies proposed: waits for a second person" "单位目录已提出启用，待另一人核准"
         DirectoryActivated "directory.activated" "directory of agencies in force" "单位目录已启用"
         RuleSetCreated "rule-set.created" "rule set stored" "分派规则已入库"
+        RuleSetProposed "rule-set.proposed" "rule set proposed: waits for a second person" "分派规则已提出启用，待另一人核准"
         RuleSetActivated "rule-set.activated" "rule set in force" "分派规则已启用"
         OperatorsLoaded "operators.loaded" "register of operators loaded" "运营者名录已载入"
     }

@@ -7,7 +7,7 @@ use api::routing::{
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use rpc::{
     Failure,
-    access::{Kind, Method, Table},
+    access::{DESK, DIRECTORY_EDITOR, INSPECTOR, Kind, Method, OPERATOR, REVIEWER, SUPERVISOR, Table},
     caller,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,13 +16,13 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::service::Service;
 
 /// Those who read the register.
-const READERS: &[Kind] = &[Kind::Agency, Kind::Operator];
+const READERS: &[Kind] = &[DESK, REVIEWER, SUPERVISOR, INSPECTOR, DIRECTORY_EDITOR, OPERATOR];
 
 /// The callers of each method.
 pub const ACCESS: Table = Table {
     service: "remit.routing.v1.OperatorService",
     methods: &[
-        Method::new("LoadOperators", &[Kind::Operator]),
+        Method::new("LoadOperators", &[DIRECTORY_EDITOR]),
         Method::new("LookupOperator", READERS),
         Method::new("ListOperators", READERS),
         Method::new("GetOperator", READERS),

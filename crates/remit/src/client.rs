@@ -18,7 +18,7 @@ use host::{
 };
 use https::{NoAnswer, Trust};
 use rpc::{
-    Officer, Role,
+    Officer,
     client::{Bearer, Caller},
     tls::Trusting,
 };
@@ -64,7 +64,7 @@ pub struct Given {
         help_heading = "Connection"
     )]
     context: Option<String>,
-    /// The caller, from the data directory's tokens: `operator`, `auditor`, or the id of an agency
+    /// The caller, from the data directory's tokens: `operator`, `auditor`, the id of an agency, or a system
     /// [default: operator]
     #[arg(long = "as", global = true, value_name = "WHO", help_heading = "Connection")]
     pub who: Option<String>,
@@ -106,6 +106,25 @@ pub struct Given {
         help_heading = "Connection"
     )]
     server_name: Option<String>,
+    /// PEM file of the certificate that is shown to servers reached over TLS, the intermediate ones
+    /// after it: who is known by it needs no token
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_CLIENT_CERT",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    client_cert: Option<PathBuf>,
+    /// PEM file of its private key, for this user alone
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_CLIENT_KEY",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    client_key: Option<PathBuf>,
     /// Call servers off this machine without TLS (http://), too: something else encrypts what goes
     /// there, such as a mesh or a VPN
     #[arg(long, global = true, env = "REMIT_ENCRYPTED_ELSEWHERE", help_heading = "Connection")]
@@ -224,6 +243,8 @@ impl Access {
             token_file: None,
             ca_file: None,
             server_name: None,
+            client_cert: None,
+            client_key: None,
             encrypted_elsewhere: false,
             officer: None,
             json: false,
@@ -324,7 +345,11 @@ impl Access {
         let address = self.address(service, server)?;
         self.refuse_plaintext(service, &address)?;
         let trusting = self.trusting(&address)?;
-        let channel = Bearer::new(&self.token()?)
+        let bearer = match self.token()? {
+            Some(token) => Bearer::new(&token),
+            None => Ok(Bearer::none()),
+        };
+        let channel = bearer
             .and_then(|bearer| {
                 rpc::client::connect_over(&address, trusting.as_ref(), &bearer, self.officer.as_ref(), deadline)
             })
@@ -336,7 +361,7 @@ impl Access {
     fn refuse_plaintext(&self, service: Service, address: &str) -> anyhow::Result<()> {
         // What an instance on this machine listens on is this machine, whatever it is called.
         let is_served_here = || anyhow::Ok(self.served_here()?.is_some_and(|served| served.of(service) == address));
-        if self.encrypted_elsewhere || !is_plaintext(address) || is_served_here()? {
+        if self.encrypted_elsewhere()? || !is_plaintext(address) || is_served_here()? {
             return Ok(());
         }
         Err(Failed::Usage(format!(
@@ -353,7 +378,19 @@ impl Access {
         }
         let ca_file = self.ca_file()?;
         let trust = Trust::load(ca_file.as_deref(), "--ca-file").map_err(|error| Failed::Usage(error.to_string()))?;
-        let trusting = Trusting::roots(trust.roots());
+        let trusting = match self.own_certificate()? {
+            None => Trusting::roots(trust.roots()),
+            Some((certificate, key)) => {
+                let shown = |path: &Path| input::read(path, CERTIFICATE);
+                host::secrets::private(&key).context("--client-key")?;
+                let (certificate, key) = (
+                    shown(&certificate).context("--client-cert")?,
+                    shown(&key).context("--client-key")?,
+                );
+                Trusting::showing(trust.roots(), &certificate, &key)
+                    .map_err(|error| Failed::Usage(format!("--client-cert and --client-key: {error}")))?
+            }
+        };
         Ok(Some(match self.server_name()? {
             Some(name) => trusting
                 .named(&name)
@@ -369,6 +406,31 @@ impl Access {
             Some(file) => Some(file),
             None => self.served_here()?.and_then(|endpoints| endpoints.ca_file),
         })
+    }
+
+    /// Whether something else encrypts what goes to servers, as a flag or the context says.
+    fn encrypted_elsewhere(&self) -> anyhow::Result<bool> {
+        let of_context = || anyhow::Ok(self.context()?.is_some_and(|context| context.encrypted_elsewhere));
+        Ok(self.encrypted_elsewhere || of_context()?)
+    }
+
+    /// The files of the certificate that is shown, and of its key: of the flags, or of the context.
+    fn own_certificate(&self) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
+        let (certificate, key) = match (&self.client_cert, &self.client_key) {
+            (None, None) => match self.context()? {
+                Some(context) => (context.client_cert, context.client_key),
+                None => (None, None),
+            },
+            (certificate, key) => (certificate.clone(), key.clone()),
+        };
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+            (None, None) => Ok(None),
+            _ => Err(Failed::Usage(
+                "a certificate is shown with its key: set both --client-cert and --client-key".to_owned(),
+            )
+            .into()),
+        }
     }
 
     fn server_name(&self) -> anyhow::Result<Option<String>> {
@@ -421,17 +483,21 @@ impl Access {
         }
     }
 
-    fn token(&self) -> anyhow::Result<String> {
+    /// The token to call with; none where a certificate says who calls.
+    fn token(&self) -> anyhow::Result<Option<String>> {
         if let Some(token) = &self.token {
-            return Ok(token.trim().to_owned());
+            return Ok(Some(token.trim().to_owned()));
         }
         if let Some(file) = &self.token_file {
-            return token_of(file);
+            return token_of(file).map(Some);
         }
-        if self.who.is_none()
-            && let Some(file) = self.context()?.and_then(|context| context.token_file)
-        {
-            return token_of(&file);
+        if self.who.is_none() {
+            if let Some(file) = self.context()?.and_then(|context| context.token_file) {
+                return token_of(&file).map(Some);
+            }
+            if self.own_certificate()?.is_some() {
+                return Ok(None);
+            }
         }
         let who = self.who.as_deref().unwrap_or(OPERATOR);
         let layout = self.layout()?;
@@ -444,7 +510,7 @@ impl Access {
             return Err(Failed::Usage(message).into());
         };
         match find_entry(&tokens, who) {
-            Some(entry) if !entry.is_revoked() => return Ok(entry.token.clone()),
+            Some(entry) if !entry.is_revoked() => return Ok(Some(entry.token.clone())),
             Some(entry) => {
                 let message = format!(
                     "the token of `{who}` in {} is revoked; make another with `remit token rotate {}`",
@@ -455,13 +521,12 @@ impl Access {
             }
             None => {}
         }
-        let known = tokens.iter().map(|token| match token.role {
-            Role::Agency => token.agency.as_deref().unwrap_or_default(),
-            _ => &token.system,
-        });
+        let known = tokens
+            .iter()
+            .flat_map(|token| token.agency.as_deref().into_iter().chain([token.system.as_str()]));
         let meant = nearest(who, known).map(|meant| format!("; did you mean `{meant}`?"));
         let message = format!(
-            "{} has no token for `{who}`{}; use `operator`, `auditor` or the id of an agency, and create its token with \
+            "{} has no token for `{who}`{}; use `operator`, `auditor`, the id of an agency or a system, and create its token with \
                  `remit token add {who}`",
             file.display(),
             meant.unwrap_or_default()
@@ -472,7 +537,13 @@ impl Access {
     /// Who calls, to tell callers apart: the system in the data directory's tokens, or else a hash
     /// of the token.
     pub fn caller(&self) -> anyhow::Result<String> {
-        let token = self.token()?;
+        let Some(token) = self.token()? else {
+            let shown = self
+                .own_certificate()?
+                .map(|(certificate, _)| input::read(&certificate, CERTIFICATE));
+            let hash = HEXLOWER.encode(&Sha256::digest(shown.transpose()?.unwrap_or_default()));
+            return Ok(format!("the certificate with hash {}", &hash[..16]));
+        };
         let tokens = match self.layout() {
             Ok(layout) => layout.read_tokens()?.unwrap_or_default(),
             Err(_) => Vec::new(),
@@ -551,6 +622,9 @@ fn variable(service: Service) -> &'static str {
         Service::Audit => "--server or REMIT_AUDIT",
     }
 }
+
+/// Bytes of a file with a certificate and those above it.
+const CERTIFICATE: u64 = 1 << 20;
 
 /// Bytes of a file with one token or key.
 const SMALL: u64 = 64 << 10;

@@ -1,5 +1,6 @@
 //! The commands of `remit`, one file per group.
 
+pub mod access;
 pub mod case;
 pub mod category;
 pub mod config;

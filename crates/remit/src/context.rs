@@ -47,6 +47,15 @@ pub struct Context {
     /// Name in the servers' certificates, where that is not the host of their addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
+    /// PEM file of the certificate that is shown to servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<PathBuf>,
+    /// PEM file of its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<PathBuf>,
+    /// Whether something else encrypts what goes to the cluster, so that plain HTTP does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted_elsewhere: bool,
     /// File with the log's verifier keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_key_file: Option<PathBuf>,

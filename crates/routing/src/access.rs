@@ -1,9 +1,18 @@
 //! Who may call which method of routing.
 
-use rpc::access::{Kind, Method, Table};
+use rpc::access::{
+    AUDITOR, CASEWORK, DESK, DIRECTORY_EDITOR, INSPECTOR, Kind, Method, OPERATOR, REVIEWER, RULES_EDITOR, SUPERVISOR,
+    Table,
+};
 
 /// Callers that see cases.
-const VIEWERS: &[Kind] = &[Kind::Agency, Kind::Operator];
+const VIEWERS: &[Kind] = &[DESK, REVIEWER, SUPERVISOR, INSPECTOR, OPERATOR];
+/// Those who work on cases.
+const WORKERS: &[Kind] = &[DESK];
+/// Those who read the directory's file, and when it changed.
+const DIRECTORY_READERS: &[Kind] = &[DIRECTORY_EDITOR, OPERATOR, AUDITOR];
+/// Those who read rule sets: auditors decide routes again.
+const RULES_READERS: &[Kind] = &[RULES_EDITOR, OPERATOR, AUDITOR];
 
 /// The tables of routing's gRPC services.
 pub const ACCESS: &[Table] = &[
@@ -12,50 +21,50 @@ pub const ACCESS: &[Table] = &[
         methods: &[
             Method::new("GetCase", VIEWERS),
             Method::new("ListCases", VIEWERS),
-            Method::new("CountWorklists", &[Kind::Agency]),
+            Method::new("CountWorklists", CASEWORK),
             Method::new("ListUndelivered", VIEWERS),
-            Method::new("WatchCases", &[Kind::Agency]),
-            Method::new("AcknowledgeCase", &[Kind::Agency]),
-            Method::new("BatchAcknowledgeCases", &[Kind::Agency]),
-            Method::new("DeclineCase", &[Kind::Agency]),
-            Method::new("BatchDeclineCases", &[Kind::Agency]),
-            Method::new("TransferCase", &[Kind::Agency]),
-            Method::new("BatchTransferCases", &[Kind::Agency]),
-            Method::new("EscalateCase", &[Kind::Agency]),
-            Method::new("DispatchCase", &[Kind::Agency]),
-            Method::new("DesignateAgency", &[Kind::Agency]),
-            Method::new("ReclassifyCase", &[Kind::Agency]),
-            Method::new("RequestAssistance", &[Kind::Agency]),
-            Method::new("AnswerAssistance", &[Kind::Agency]),
-            Method::new("ClaimLead", &[Kind::Agency]),
-            Method::new("AnswerClaim", &[Kind::Agency]),
-            Method::new("RecordProgress", &[Kind::Agency]),
-            Method::new("RecordUrgentMeasure", &[Kind::Agency]),
-            Method::new("AskReporter", &[Kind::Agency]),
-            Method::new("ProposeDisposition", &[Kind::Agency]),
-            Method::new("ReviewDisposition", &[Kind::Agency]),
-            Method::new("ReferCrime", &[Kind::Agency]),
-            Method::new("AnswerReferral", &[Kind::Agency]),
-            Method::new("RequestReview", &[Kind::Agency]),
-            Method::new("NotifySubject", &[Kind::Agency]),
-            Method::new("AnswerStatement", &[Kind::Agency]),
-            Method::new("ReopenCase", &[Kind::Agency]),
-            Method::new("RecuseAgency", &[Kind::Agency]),
-            Method::new("PauseClock", &[Kind::Agency]),
-            Method::new("ResumeClock", &[Kind::Agency]),
-            Method::new("SuperviseCase", &[Kind::Agency]),
-            Method::new("ShareNarrative", &[Kind::Agency]),
-            Method::new("SplitReport", &[Kind::Agency]),
-            Method::new("AssignCase", &[Kind::Agency]),
-            Method::new("BatchAssignCases", &[Kind::Agency]),
-            Method::new("MoveCases", &[Kind::Agency]),
-            Method::new("AppointDeputy", &[Kind::Agency]),
-            Method::new("EndDeputy", &[Kind::Agency]),
-            Method::new("ListDeputies", &[Kind::Agency]),
-            Method::new("SuperviseAgency", &[Kind::Agency]),
-            Method::new("AnswerSupervision", &[Kind::Agency]),
-            Method::new("EndSupervision", &[Kind::Agency]),
-            Method::new("ListSupervisions", &[Kind::Agency]),
+            Method::new("WatchCases", CASEWORK),
+            Method::new("AcknowledgeCase", WORKERS),
+            Method::new("BatchAcknowledgeCases", WORKERS),
+            Method::new("DeclineCase", WORKERS),
+            Method::new("BatchDeclineCases", WORKERS),
+            Method::new("TransferCase", WORKERS),
+            Method::new("BatchTransferCases", WORKERS),
+            Method::new("EscalateCase", WORKERS),
+            Method::new("DispatchCase", &[DESK, SUPERVISOR]),
+            Method::new("DesignateAgency", &[SUPERVISOR]),
+            Method::new("ReclassifyCase", &[DESK, SUPERVISOR]),
+            Method::new("RequestAssistance", WORKERS),
+            Method::new("AnswerAssistance", WORKERS),
+            Method::new("ClaimLead", WORKERS),
+            Method::new("AnswerClaim", WORKERS),
+            Method::new("RecordProgress", WORKERS),
+            Method::new("RecordUrgentMeasure", WORKERS),
+            Method::new("AskReporter", WORKERS),
+            Method::new("ProposeDisposition", WORKERS),
+            Method::new("ReviewDisposition", &[REVIEWER]),
+            Method::new("ReferCrime", WORKERS),
+            Method::new("AnswerReferral", WORKERS),
+            Method::new("RequestReview", WORKERS),
+            Method::new("NotifySubject", WORKERS),
+            Method::new("AnswerStatement", WORKERS),
+            Method::new("ReopenCase", &[DESK, REVIEWER]),
+            Method::new("RecuseAgency", WORKERS),
+            Method::new("PauseClock", WORKERS),
+            Method::new("ResumeClock", WORKERS),
+            Method::new("SuperviseCase", &[SUPERVISOR]),
+            Method::new("ShareNarrative", WORKERS),
+            Method::new("SplitReport", WORKERS),
+            Method::new("AssignCase", &[DESK, SUPERVISOR]),
+            Method::new("BatchAssignCases", &[DESK, SUPERVISOR]),
+            Method::new("MoveCases", &[DESK, SUPERVISOR]),
+            Method::new("AppointDeputy", &[DESK, REVIEWER, SUPERVISOR]),
+            Method::new("EndDeputy", &[DESK, REVIEWER, SUPERVISOR]),
+            Method::new("ListDeputies", CASEWORK),
+            Method::new("SuperviseAgency", &[SUPERVISOR]),
+            Method::new("AnswerSupervision", &[DESK, SUPERVISOR]),
+            Method::new("EndSupervision", &[SUPERVISOR]),
+            Method::new("ListSupervisions", CASEWORK),
         ],
     },
     // Who has the receipt may, whoever calls for the affected side.
@@ -76,13 +85,14 @@ pub const ACCESS: &[Table] = &[
             Method::new("PreviewRoute", &[Kind::Service("intake")]),
         ],
     },
-    // The desks are public; the file of the directory is for operators.
+    // The desks are public; the file of the directory is for those who edit and run it.
     Table {
         service: "remit.routing.v1.DirectoryService",
         methods: &[
-            Method::new("ApplyDirectory", &[Kind::Operator]),
-            Method::new("GetDirectory", &[Kind::Authenticated]).when("without `territories`", &[Kind::Operator]),
-            Method::new("ListDirectoryVersions", &[Kind::Operator]),
+            Method::new("ApplyDirectory", &[DIRECTORY_EDITOR]),
+            Method::new("ApproveDirectory", &[DIRECTORY_EDITOR]),
+            Method::new("GetDirectory", &[Kind::Authenticated]).when("without `territories`", DIRECTORY_READERS),
+            Method::new("ListDirectoryVersions", DIRECTORY_READERS),
             Method::new("ListTerritories", &[Kind::Authenticated]),
             Method::new("GetTerritory", &[Kind::Authenticated]),
             Method::new("ListAgencies", &[Kind::Authenticated]),
@@ -92,18 +102,19 @@ pub const ACCESS: &[Table] = &[
         ],
     },
     register::grpc::ACCESS,
-    // Rule sets show how any report is routed: for operators only. A replay is also for callers
-    // that see the case.
+    // Rule sets show how any report is routed: for those who make, run and inspect them. A replay is
+    // for callers that see the case.
     Table {
         service: "remit.routing.v1.RuleSetService",
         methods: &[
-            Method::new("CreateRuleSet", &[Kind::Operator]),
-            Method::new("GetRuleSet", &[Kind::Operator]),
-            Method::new("ListRuleSets", &[Kind::Operator]),
-            Method::new("CheckRuleSet", &[Kind::Operator]),
-            Method::new("ExplainRoute", &[Kind::Operator]),
-            Method::new("SimulateRuleSet", &[Kind::Operator]),
-            Method::new("ActivateRuleSet", &[Kind::Operator]),
+            Method::new("CreateRuleSet", &[RULES_EDITOR]),
+            Method::new("GetRuleSet", RULES_READERS),
+            Method::new("ListRuleSets", RULES_READERS),
+            Method::new("CheckRuleSet", &[RULES_EDITOR, OPERATOR]),
+            Method::new("ExplainRoute", &[RULES_EDITOR, OPERATOR]),
+            Method::new("SimulateRuleSet", &[RULES_EDITOR]),
+            Method::new("ActivateRuleSet", &[RULES_EDITOR]),
+            Method::new("ApproveRuleSet", &[RULES_EDITOR]),
             Method::new("ReplayRoute", VIEWERS),
         ],
     },

@@ -61,6 +61,14 @@ impl VersionKind {
         }
     }
 
+    /// The kind of change of a proposal to switch.
+    pub(crate) const fn proposed(self) -> RoutingKind {
+        match self {
+            Self::Directory => RoutingKind::DirectoryProposed,
+            Self::RuleSet => RoutingKind::RuleSetProposed,
+        }
+    }
+
     /// The kind of change of a switch.
     pub(crate) const fn activated(self) -> RoutingKind {
         match self {

@@ -551,9 +551,9 @@ fn own_agency(caller: &Identity) -> Result<AgencyId, Failure> {
 
 /// The party that the caller stands for.
 pub(crate) fn party(caller: &Identity) -> Result<Party, Failure> {
-    match caller.role {
-        Role::Operator => Ok(Party::Operator),
-        Role::Agency => own_agency(caller).map(Party::Agency),
-        Role::Auditor | Role::Partner | Role::Service => Err(rpc::unlisted()),
+    match caller.acts_for() {
+        Some(agency) => Ok(Party::Agency(agency.clone())),
+        None if caller.is(Role::Operator) => Ok(Party::Operator),
+        None => Err(rpc::unlisted()),
     }
 }

@@ -1,11 +1,11 @@
 //! `remit.routing.v1.DirectoryService`: decodes, calls, encodes.
 
 use api::routing::{
-    ApplyDirectoryRequest, ApplyDirectoryResponse, GetAgencyRequest, GetAgencyResponse, GetDirectoryRequest,
-    GetDirectoryResponse, GetTerritoryRequest, GetTerritoryResponse, ListAgenciesRequest, ListAgenciesResponse,
-    ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest, ListDirectoryVersionsResponse,
-    ListTerritoriesRequest, ListTerritoriesResponse, LocateAgencyRequest, LocateAgencyResponse,
-    directory_service_server::DirectoryService,
+    ApplyDirectoryRequest, ApplyDirectoryResponse, ApproveDirectoryRequest, ApproveDirectoryResponse, GetAgencyRequest,
+    GetAgencyResponse, GetDirectoryRequest, GetDirectoryResponse, GetTerritoryRequest, GetTerritoryResponse,
+    ListAgenciesRequest, ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest,
+    ListDirectoryVersionsResponse, ListTerritoriesRequest, ListTerritoriesResponse, LocateAgencyRequest,
+    LocateAgencyResponse, directory_service_server::DirectoryService,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use rpc::{Failure, access, caller};
@@ -25,6 +25,14 @@ impl DirectoryService for Service {
         let caller = caller(&request)?.clone();
         let upload = Upload::receive(request.into_inner().map_err(Failure::transport)).await?;
         Ok(Response::new(self.apply(&caller, upload).await?))
+    }
+
+    async fn approve_directory(
+        &self,
+        request: Request<ApproveDirectoryRequest>,
+    ) -> Result<Response<ApproveDirectoryResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        Ok(Response::new(self.approve(&caller, request.get_ref()).await?))
     }
 
     type GetDirectoryStream = BoxStream<'static, Result<GetDirectoryResponse, Status>>;

@@ -7,10 +7,10 @@ use std::{
 };
 
 use api::routing::{
-    self as proto, ApplyDirectoryRequest, ApplyDirectoryResponse, DirectorySpec, FunctionDesk, ListAgenciesRequest,
-    ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest,
-    ListDirectoryVersionsResponse, ListTerritoriesRequest, ListTerritoriesResponse, LocateAgencyRequest,
-    LocateAgencyResponse, locate_agency_request::Place,
+    self as proto, ApplyDirectoryRequest, ApplyDirectoryResponse, ApproveDirectoryRequest, ApproveDirectoryResponse,
+    DirectorySpec, FunctionDesk, ListAgenciesRequest, ListAgenciesResponse, ListDesksRequest, ListDesksResponse,
+    ListDirectoryVersionsRequest, ListDirectoryVersionsResponse, ListTerritoriesRequest, ListTerritoriesResponse,
+    LocateAgencyRequest, LocateAgencyResponse, locate_agency_request::Place,
 };
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -30,8 +30,12 @@ use uuid::Uuid;
 
 use crate::{
     active::{Active, VersionKind},
-    store::{self, Versions, versions::Activation},
-    switching::Switching,
+    differences,
+    store::{
+        self, Versions,
+        versions::{Activation, Hand},
+    },
+    switching::{self, Outcome, Switching},
 };
 
 /// The directory's use cases.
@@ -217,6 +221,8 @@ impl Service {
                 let activation = Activation {
                     next,
                     seen,
+                    hand: switching::first(caller),
+                    difference: differences::of_directory(&response),
                     purpose: String::new(),
                     actor: caller.actor(&seen.directory),
                     traceparent: telemetry::traceparent(),
@@ -225,8 +231,75 @@ impl Service {
                 Ok((activation, response))
             }
         };
-        let tell = |response, applied| ApplyDirectoryResponse { applied, ..response };
-        self.switching.switch(request, propose, tell).await
+        let tell = |response, outcome| ApplyDirectoryResponse {
+            applied: outcome == Outcome::Done,
+            proposed: outcome == Outcome::Proposed,
+            ..response
+        };
+        let asked = (VersionKind::Directory, request, caller);
+        self.switching.switch(asked, propose, tell).await
+    }
+
+    /// Puts the proposed directory in force, as the second of two people.
+    pub(crate) async fn approve(
+        &self,
+        caller: &Identity,
+        request: &ApproveDirectoryRequest,
+    ) -> Result<ApproveDirectoryResponse, Failure> {
+        let wanted = etag("etag", &request.etag)?;
+        if wanted.is_none() && !request.validate_only {
+            return Err(Failure::invalid("etag", "is required: it says what is approved"));
+        }
+        let id = rpc::request_id(caller, "ApproveDirectory", &request.request_id, request.etag.as_bytes())?;
+        let hand = match request.validate_only {
+            // Nobody's: nothing is switched.
+            true => Hand::First { officer: None },
+            false => switching::second(caller)?,
+        };
+        let propose = |active: Arc<Active>| {
+            let hand = hand.clone();
+            async move {
+                let kind = VersionKind::Directory;
+                let proposal = self.switching.proposal(kind, wanted).await?;
+                let directory = self.versions.directory(&proposal.digest).await?;
+                let directory = Arc::new(directory.ok_or(Failure::NotFound { what: "directory" })?);
+                let checked = self.calendars.check(&directory);
+                checked.map_err(|error| invalid("etag", &error))?;
+                let next = active
+                    .with_directory(directory)
+                    .map_err(|error| invalid("etag (for the rule set in force)", &error))?;
+                let applied = view::applied(&next.directory, &active.directory, &next.functions());
+                let activation = Activation {
+                    next,
+                    seen: active.digests(),
+                    hand,
+                    difference: differences::of_directory(&applied),
+                    purpose: String::new(),
+                    actor: caller.actor(&active.digests().directory),
+                    traceparent: telemetry::traceparent(),
+                    request: None,
+                };
+                let response = ApproveDirectoryResponse {
+                    etag: applied.etag,
+                    applied: false,
+                    differences: applied.differences,
+                    difference_count: applied.difference_count,
+                    proposed_by: proposal.system,
+                    propose_time: Some(proposal.propose_time.to_proto()),
+                };
+                Ok((activation, response))
+            }
+        };
+        if request.validate_only {
+            return Ok(propose(self.versions.active()).await?.1);
+        }
+        let tell = |response, outcome| ApproveDirectoryResponse {
+            applied: outcome == Outcome::Done,
+            ..response
+        };
+        self.switching
+            .switch((VersionKind::Directory, id, caller), propose, tell)
+            .await
     }
 
     /// The proposal of an upload, if the active directory is the expected one.

@@ -103,6 +103,7 @@ pub mod case;
 mod cases;
 pub mod clocks;
 mod completion;
+mod differences;
 mod directory_grpc;
 mod directory_service;
 pub mod feed;
@@ -450,7 +451,7 @@ impl Routing {
                 .add_service(directory)
                 .add_service(operators)
                 .add_service(rule_sets)
-                .add_service(rpc::operations::server(self.operations, tokens)),
+                .add_service(rpc::operations::server(self.operations, tokens, ACCESS)),
             self.background,
         )
     }

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use api::routing::{
-    ActivateRuleSetRequest, ActivateRuleSetResponse, CheckRuleSetRequest, CreateRuleSetRequest, CreateRuleSetResponse,
-    ExplainRouteRequest, Facts, ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteRequest,
-    ReplayRouteResponse, RouteDecision, RuleFinding, RuleTable, SimulateRuleSetResponse, SimulationProgress,
-    check_rule_set_request::Target, simulate_rule_set_response::Update,
+    ActivateRuleSetRequest, ActivateRuleSetResponse, ApproveRuleSetRequest, ApproveRuleSetResponse,
+    CheckRuleSetRequest, CreateRuleSetRequest, CreateRuleSetResponse, ExplainRouteRequest, Facts, ListRuleSetsRequest,
+    ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, ReplayRouteResponse, RouteDecision, RuleFinding, RuleTable,
+    SimulateRuleSetResponse, SimulationProgress, check_rule_set_request::Target, simulate_rule_set_response::Update,
 };
 use data_encoding::HEXLOWER;
 use decision::{
@@ -33,13 +33,13 @@ use crate::{
     case::{self, Sight},
     cases::party,
     completion::{self, Completion},
-    replay,
+    differences, replay,
     store::{
         self, Simulations, Store, Versions,
         simulations::Trial,
-        versions::{Activation, Created, NewVersion, Request, VersionInfo},
+        versions::{Activation, Created, Hand, NewVersion, Request, VersionInfo},
     },
-    switching::Switching,
+    switching::{self, Outcome, Switching},
 };
 
 /// Number of cases per read.
@@ -115,6 +115,7 @@ impl Service {
                 id,
                 done: answer.clone(),
                 unchanged: answer,
+                proposed: Vec::new(),
             }),
         };
         let writer = &self.switching.writer;
@@ -313,6 +314,8 @@ impl Service {
             let activation = Activation {
                 next: Active::new(Arc::clone(&active.directory), Arc::clone(&rules)),
                 seen: active.digests(),
+                hand: switching::first(caller),
+                difference: differences::of_rules(&rules.to_table(), &active.rules.to_table()),
                 purpose: match reason {
                     "" => String::new(),
                     reason => format!("without a simulation: {reason}"),
@@ -321,13 +324,73 @@ impl Service {
                 traceparent: telemetry::traceparent(),
                 request: None,
             };
-            let rule_set = Some(api::routing::RuleSet {
-                active: true,
-                ..outline(&rules.digest(), rules.id())
-            });
-            Ok((activation, ActivateRuleSetResponse { rule_set }))
+            let response = ActivateRuleSetResponse {
+                rule_set: Some(outline(&rules.digest(), rules.id())),
+                proposed: false,
+            };
+            Ok((activation, response))
         };
-        self.switching.switch(id, propose, |response, _| response).await
+        let tell = |mut response: ActivateRuleSetResponse, outcome| {
+            response.proposed = outcome == Outcome::Proposed;
+            if let Some(rule_set) = &mut response.rule_set {
+                rule_set.active = outcome != Outcome::Proposed;
+            }
+            response
+        };
+        let asked = (VersionKind::RuleSet, id, caller);
+        self.switching.switch(asked, propose, tell).await
+    }
+
+    /// Puts the proposed rule set in force, as the second of two people.
+    pub(crate) async fn approve(
+        &self,
+        caller: &Identity,
+        request: &ApproveRuleSetRequest,
+    ) -> Result<ApproveRuleSetResponse, Failure> {
+        let wanted = digest_of(&request.name).ok_or_else(|| Failure::invalid("name", DIGEST_NAME))?;
+        let id = rpc::request_id(caller, "ApproveRuleSet", &request.request_id, request.name.as_bytes())?;
+        let hand = match request.validate_only {
+            // Nobody's: nothing is switched.
+            true => Hand::First { officer: None },
+            false => switching::second(caller)?,
+        };
+        let propose = |active: Arc<Active>| {
+            let hand = hand.clone();
+            async move {
+                let kind = VersionKind::RuleSet;
+                let proposal = self.switching.proposal(kind, Some(wanted)).await?;
+                let rules = self.named("name", &request.name, &active).await?;
+                let difference = differences::of_rules(&rules.to_table(), &active.rules.to_table());
+                let activation = Activation {
+                    next: Active::new(Arc::clone(&active.directory), Arc::clone(&rules)),
+                    seen: active.digests(),
+                    hand,
+                    difference: difference.clone(),
+                    purpose: String::new(),
+                    actor: caller.actor(&rules.digest()),
+                    traceparent: telemetry::traceparent(),
+                    request: None,
+                };
+                let response = ApproveRuleSetResponse {
+                    rule_set: Some(outline(&rules.digest(), rules.id())),
+                    difference: Some(difference),
+                    proposed_by: proposal.system,
+                    propose_time: Some(proposal.propose_time.to_proto()),
+                };
+                Ok((activation, response))
+            }
+        };
+        if request.validate_only {
+            return Ok(propose(self.versions.active()).await?.1);
+        }
+        let tell = |mut response: ApproveRuleSetResponse, _| {
+            if let Some(rule_set) = &mut response.rule_set {
+                rule_set.active = true;
+            }
+            response
+        };
+        let asked = (VersionKind::RuleSet, id, caller);
+        self.switching.switch(asked, propose, tell).await
     }
 
     /// Decides the route of a case again, for a caller that sees the case.
@@ -418,6 +481,8 @@ impl From<Failure> for Stopped {
 }
 
 const NAME: &str = "must be the name of a rule set, such as `ruleSets/{digest}`, or `ruleSets/active`";
+
+const DIGEST_NAME: &str = "must be the name of a rule set, `ruleSets/{digest}`, as `ActivateRuleSet` returned it";
 
 /// Maximum number of characters of a reason.
 const REASON: usize = 500;

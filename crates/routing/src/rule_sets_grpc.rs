@@ -1,10 +1,11 @@
 //! `remit.routing.v1.RuleSetService`: decodes, calls, encodes.
 
 use api::routing::{
-    ActivateRuleSetRequest, ActivateRuleSetResponse, CheckRuleSetRequest, CheckRuleSetResponse, CreateRuleSetRequest,
-    CreateRuleSetResponse, ExplainRouteRequest, ExplainRouteResponse, GetRuleSetRequest, GetRuleSetResponse,
-    ListRuleSetsRequest, ListRuleSetsResponse, ReplayRouteRequest, ReplayRouteResponse, SimulateRuleSetRequest,
-    SimulateRuleSetResponse, rule_set_service_server::RuleSetService,
+    ActivateRuleSetRequest, ActivateRuleSetResponse, ApproveRuleSetRequest, ApproveRuleSetResponse,
+    CheckRuleSetRequest, CheckRuleSetResponse, CreateRuleSetRequest, CreateRuleSetResponse, ExplainRouteRequest,
+    ExplainRouteResponse, GetRuleSetRequest, GetRuleSetResponse, ListRuleSetsRequest, ListRuleSetsResponse,
+    ReplayRouteRequest, ReplayRouteResponse, SimulateRuleSetRequest, SimulateRuleSetResponse,
+    rule_set_service_server::RuleSetService,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use rpc::caller;
@@ -61,6 +62,14 @@ impl RuleSetService for Service {
         Ok(Response::new(
             ReceiverStream::new(messages).map_err(Status::from).boxed(),
         ))
+    }
+
+    async fn approve_rule_set(
+        &self,
+        request: Request<ApproveRuleSetRequest>,
+    ) -> Result<Response<ApproveRuleSetResponse>, Status> {
+        let approved = self.approve(caller(&request)?, request.get_ref()).await?;
+        Ok(Response::new(approved))
     }
 
     async fn activate_rule_set(

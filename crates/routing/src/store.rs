@@ -121,6 +121,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             include_str!("../migrations/sqlite/0013_supervisions.sql"),
             include_str!("../migrations/postgres/0013_supervisions.sql"),
         ),
+        (
+            "proposals",
+            include_str!("../migrations/sqlite/0014_proposals.sql"),
+            include_str!("../migrations/postgres/0014_proposals.sql"),
+        ),
     ],
 };
 

@@ -5,8 +5,8 @@
 //! them: a method without a row is never called, whoever asks. What a caller may see of a record is
 //! decided where records are, in the stores.
 //!
-//! A later role is a new [`Kind`], admitted in [`Kind::admits`] and named in the rows that it gets:
-//! no handler changes.
+//! Callers have roles ([`Roles`](crate::Roles)); a row names those of which one is enough. A later role is a new
+//! [`Role`], named in the rows that it gets.
 
 use std::{borrow::Cow, collections::HashMap, fmt, sync::LazyLock};
 
@@ -19,14 +19,8 @@ pub enum Kind {
     Anyone,
     /// Anyone with a valid token.
     Authenticated,
-    /// Those who run the services.
-    Operator,
-    /// Those who inspect what was done.
-    Auditor,
-    /// Systems of agencies.
-    Agency,
-    /// Systems that pass reports on.
-    Partner,
+    /// Those with this role.
+    Role(Role),
     /// One of Remit's own services.
     Service(&'static str),
 }
@@ -37,11 +31,8 @@ impl Kind {
     pub fn admits(self, caller: &Identity) -> bool {
         match self {
             Self::Anyone | Self::Authenticated => true,
-            Self::Operator => caller.role == Role::Operator,
-            Self::Auditor => caller.role == Role::Auditor,
-            Self::Agency => caller.role == Role::Agency,
-            Self::Partner => caller.role == Role::Partner,
-            Self::Service(name) => caller.role == Role::Service && caller.system == name,
+            Self::Role(role) => caller.is(role),
+            Self::Service(name) => caller.is_service() && caller.system == name,
         }
     }
 }
@@ -51,14 +42,32 @@ impl fmt::Display for Kind {
         match self {
             Self::Anyone => f.write_str("anyone"),
             Self::Authenticated => f.write_str("anyone with a token"),
-            Self::Operator => f.write_str("operators"),
-            Self::Auditor => f.write_str("auditors"),
-            Self::Agency => f.write_str("agencies"),
-            Self::Partner => f.write_str("partners"),
+            Self::Role(role) => write!(f, "{role}"),
             Self::Service(name) => write!(f, "the service {name}"),
         }
     }
 }
+
+/// Kinds by their roles, for tables.
+pub const SUBMITTER: Kind = Kind::Role(Role::Submitter);
+/// Of an agency's cases.
+pub const DESK: Kind = Kind::Role(Role::Desk);
+/// Of an agency's dispositions.
+pub const REVIEWER: Kind = Kind::Role(Role::Reviewer);
+/// Of an agency as a superior.
+pub const SUPERVISOR: Kind = Kind::Role(Role::Supervisor);
+/// Of what an agency sees.
+pub const INSPECTOR: Kind = Kind::Role(Role::Inspector);
+/// Of the services.
+pub const OPERATOR: Kind = Kind::Role(Role::Operator);
+/// Of the log.
+pub const AUDITOR: Kind = Kind::Role(Role::Auditor);
+/// Of the directory.
+pub const DIRECTORY_EDITOR: Kind = Kind::Role(Role::DirectoryEditor);
+/// Of rule sets.
+pub const RULES_EDITOR: Kind = Kind::Role(Role::RulesEditor);
+/// All who act for an agency on cases.
+pub const CASEWORK: &[Kind] = &[DESK, REVIEWER, SUPERVISOR, INSPECTOR];
 
 /// A row: a method and the kinds of caller that may call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,9 +219,22 @@ static STREAMS: LazyLock<HashMap<String, bool>> = LazyLock::new(|| {
 /// What a caller is told who may not call a method.
 pub(crate) fn denied(method: &Method, caller: &Identity) -> Failure {
     Failure::denied(
-        format!("only {} may call {}", listed(method.kinds), method.name),
+        format!(
+            "only {} may call {}{}",
+            listed(method.kinds),
+            method.name,
+            own(method.kinds, caller)
+        ),
         &caller.system,
     )
+}
+
+/// What the caller has of roles, where one of them is missing.
+fn own(kinds: &[Kind], caller: &Identity) -> String {
+    match kinds.iter().any(|kind| matches!(kind, Kind::Role(_))) {
+        true => format!("; the roles of this caller: {}", caller.roles),
+        false => String::new(),
+    }
 }
 
 /// Refuses a request that the condition of its method's row keeps from this caller.
@@ -233,20 +255,34 @@ pub fn require<T>(request: &tonic::Request<T>) -> Result<(), Failure> {
             );
             let who = listed(kinds);
             Err(Failure::denied(
-                format!("only {who} may call {name} {when}"),
+                format!("only {who} may call {name} {when}{}", own(kinds, caller)),
                 &caller.system,
             ))
         }
     }
 }
 
-/// Kinds in a sentence: `agencies, partners and operators`.
-fn listed(kinds: &[Kind]) -> Cow<'static, str> {
-    let words: Vec<_> = kinds.iter().map(ToString::to_string).collect();
-    match words.split_last() {
-        None => "nobody".into(),
-        Some((last, [])) => last.clone().into(),
-        Some((last, others)) => format!("{} and {last}", others.join(", ")).into(),
+/// Kinds in a sentence: `callers with the role desk or reviewer, and the service intake`.
+#[must_use]
+pub fn listed(kinds: &[Kind]) -> Cow<'static, str> {
+    let roles = kinds.iter().filter_map(|kind| match kind {
+        Kind::Role(role) => Some(role.name().to_owned()),
+        _ => None,
+    });
+    let roles = joined(&roles.collect::<Vec<_>>(), "or").map(|roles| format!("callers with the role {roles}"));
+    let others = kinds.iter().filter(|kind| !matches!(kind, Kind::Role(_)));
+    let others = joined(&others.map(ToString::to_string).collect::<Vec<_>>(), "and");
+    match (roles, others) {
+        (None, None) => "nobody".into(),
+        (Some(one), None) | (None, Some(one)) => one.into(),
+        (Some(roles), Some(others)) => format!("{roles}, and {others}").into(),
+    }
+}
+
+fn joined(words: &[String], with: &str) -> Option<String> {
+    match words.split_last()? {
+        (last, []) => Some(last.clone()),
+        (last, others) => Some(format!("{} {with} {last}", others.join(", "))),
     }
 }
 
@@ -293,6 +329,12 @@ pub fn faults(package: &str, tables: &[Table]) -> Vec<String> {
     faults
 }
 
+/// Kinds in a table: roles by their names alone.
+fn short(kinds: &[Kind]) -> String {
+    let words: Vec<_> = kinds.iter().map(ToString::to_string).collect();
+    words.join(", ")
+}
+
 /// The tables as Markdown, for `docs/access.md`.
 #[must_use]
 pub fn markdown(tables: &[Table]) -> String {
@@ -303,9 +345,9 @@ pub fn markdown(tables: &[Table]) -> String {
             table.service
         ));
         for method in table.methods {
-            text.push_str(&format!("| {} | {}", method.name, listed(method.kinds)));
+            text.push_str(&format!("| {} | {}", method.name, short(method.kinds)));
             if let Some(condition) = method.condition {
-                text.push_str(&format!("; {}: {}", condition.when, listed(condition.kinds)));
+                text.push_str(&format!("; {}: {}", condition.when, short(condition.kinds)));
             }
             text.push_str(" |\n");
         }
@@ -317,13 +359,14 @@ pub fn markdown(tables: &[Table]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Roles;
 
     const TABLES: &[Table] = &[Table {
         service: "remit.operations.v1.OperationsService",
         methods: &[
-            Method::new("GetStatus", &[Kind::Operator]),
-            Method::new("GetStatus", &[Kind::Operator]),
-            Method::new("Vanished", &[Kind::Service("audit"), Kind::Operator, Kind::Agency]),
+            Method::new("GetStatus", &[OPERATOR]),
+            Method::new("GetStatus", &[OPERATOR]),
+            Method::new("Vanished", &[Kind::Service("audit"), OPERATOR, DESK]),
         ],
     }];
 
@@ -334,6 +377,7 @@ mod tests {
             [
                 "remit.operations.v1.OperationsService/GetStatus has two rows",
                 "remit.operations.v1.OperationsService/ListRecordHeads has no row",
+                "remit.operations.v1.OperationsService/GetAccessTable has no row",
                 "remit.operations.v1.OperationsService/Vanished is no method of the contract",
             ]
         );
@@ -341,7 +385,8 @@ mod tests {
             faults("remit.operations.v1", &[]),
             [
                 "remit.operations.v1.OperationsService/GetStatus has no row",
-                "remit.operations.v1.OperationsService/ListRecordHeads has no row"
+                "remit.operations.v1.OperationsService/ListRecordHeads has no row",
+                "remit.operations.v1.OperationsService/GetAccessTable has no row"
             ]
         );
     }
@@ -351,7 +396,7 @@ mod tests {
         let caller = Identity {
             system: "somebody".to_owned(),
             agency: None,
-            role: Role::Partner,
+            roles: Roles::PARTNER,
             officer: None,
             officer_key: crate::OfficerKey::default(),
             proof: crate::Proof::Token,
@@ -361,23 +406,24 @@ mod tests {
         let status = tonic::Status::from(denied(row, &caller));
         assert_eq!(
             status.message(),
-            "`somebody`: only the service audit, operators and agencies may call Vanished"
+            "`somebody`: only callers with the role operator or desk, and the service audit may call Vanished; the roles of \
+             this caller: submitter"
         );
     }
 
     #[test]
     fn a_service_is_admitted_by_its_name_only() {
-        let service = |system: &str, role| Identity {
+        let service = |system: &str, roles| Identity {
             system: system.to_owned(),
             agency: None,
-            role,
+            roles,
             officer: None,
             officer_key: crate::OfficerKey::default(),
             proof: crate::Proof::Token,
         };
         let kind = Kind::Service("intake");
-        assert!(kind.admits(&service("intake", Role::Service)));
-        assert!(!kind.admits(&service("audit", Role::Service)));
-        assert!(!kind.admits(&service("intake", Role::Agency)));
+        assert!(kind.admits(&service("intake", Roles::SERVICE)));
+        assert!(!kind.admits(&service("audit", Roles::SERVICE)));
+        assert!(!kind.admits(&service("intake", Roles::AGENCY)));
     }
 }

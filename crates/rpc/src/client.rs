@@ -42,9 +42,10 @@ pub enum ClientError {
     Token,
 }
 
-/// The token that a caller calls with. Replaced, it goes for all channels that have it.
+/// The token that a caller calls with, if it calls with one. Replaced, it goes for all channels that
+/// have it.
 #[derive(Clone)]
-pub struct Bearer(Arc<RwLock<MetadataValue<Ascii>>>);
+pub struct Bearer(Arc<RwLock<Option<MetadataValue<Ascii>>>>);
 
 impl Bearer {
     /// Calls with this token from now on.
@@ -53,7 +54,13 @@ impl Bearer {
     ///
     /// [`ClientError::Token`].
     pub fn new(token: &str) -> Result<Self, ClientError> {
-        Ok(Self(Arc::new(RwLock::new(authorization(token)?))))
+        Ok(Self(Arc::new(RwLock::new(Some(authorization(token)?)))))
+    }
+
+    /// Calls without a token: a certificate says who calls.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Arc::default())
     }
 
     /// Replaces the token: calls that begin from now on have the new one.
@@ -63,14 +70,16 @@ impl Bearer {
     /// [`ClientError::Token`]; the old one stays.
     pub fn replace(&self, token: &str) -> Result<(), ClientError> {
         let authorization = authorization(token)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = authorization;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(authorization);
         Ok(())
     }
 
     /// Attaches the token that goes now to a request.
     pub fn attach(&self, metadata: &mut MetadataMap) {
         let authorization = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        metadata.insert("authorization", authorization);
+        if let Some(authorization) = authorization {
+            metadata.insert("authorization", authorization);
+        }
     }
 }
 

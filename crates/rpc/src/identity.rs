@@ -7,25 +7,7 @@ use names::AgencyId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Certificate, Failure, Officer};
-
-/// Role of a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Operates the services. Sees that everything moves, but no content.
-    Operator,
-    /// Inspects what was done. Reads the log with its details for a stated purpose; sees no report
-    /// and no case.
-    Auditor,
-    /// A system of an agency.
-    Agency,
-    /// A system that passes reports on: a platform, a bank, a hotline without a remit of its own.
-    /// Sees what it submitted.
-    Partner,
-    /// One of Remit's own services.
-    Service,
-}
+use crate::{Certificate, Failure, Officer, Role, Roles, RolesError, roles};
 
 /// The identity of a caller, known before a service sees the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +16,8 @@ pub struct Identity {
     pub system: String,
     /// Id of its agency, such as `police-510100`.
     pub agency: Option<AgencyId>,
-    /// Its role.
-    pub role: Role,
+    /// What it may do.
+    pub roles: Roles,
     /// The acting officer, if a person acts.
     pub officer: Option<Officer>,
     /// Keys the commitment to it.
@@ -130,17 +112,29 @@ impl std::fmt::Debug for OfficerKey {
 }
 
 impl Identity {
-    /// Whether both may do the same for the same.
+    /// Whether both are the same system of the same agency.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        (&self.system, &self.agency, self.role) == (&other.system, &other.agency, other.role)
+        (&self.system, &self.agency) == (&other.system, &other.agency)
     }
 
-    /// Id of the agency for which the caller acts; `None` for other roles, whatever agency their
-    /// tokens name.
+    /// Id of the agency for which the caller acts on cases; `None` for callers without a role that
+    /// does, whatever agency they are of.
     #[must_use]
     pub fn acts_for(&self) -> Option<&AgencyId> {
-        self.agency.as_ref().filter(|_| self.role == Role::Agency)
+        self.agency.as_ref().filter(|_| self.roles.has_any(Roles::CASEWORK))
+    }
+
+    /// Whether it has a role.
+    #[must_use]
+    pub fn is(&self, role: Role) -> bool {
+        self.roles.has(role)
+    }
+
+    /// Whether it is one of Remit's own services.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.roles.is_service()
     }
 
     /// Commits to an officer's name under this caller's key. `salt`, such as the record's id, keeps
@@ -179,6 +173,12 @@ pub trait Authenticate: Send + Sync + 'static {
         None
     }
 
+    /// What would say who the caller is, and is gone: asked where nobody was identified. The call is
+    /// refused like any other, but may be repeated.
+    fn undecided(&self, _: &Presented<'_>) -> Option<&'static str> {
+        None
+    }
+
     /// Whether one of Remit's own services, of this name, may call this gRPC service by what it
     /// presents beside its token.
     fn admits_service(&self, _own: &str, _service: &str, _: &Presented<'_>) -> bool {
@@ -196,6 +196,14 @@ pub trait Authenticate: Send + Sync + 'static {
     }
 }
 
+/// The refusal of a caller who was not identified.
+pub(crate) fn unidentified(authenticate: &dyn Authenticate, presented: &Presented<'_>) -> Failure {
+    match authenticate.undecided(presented) {
+        Some(what) => Failure::Unavailable { what },
+        None => Failure::Unauthenticated,
+    }
+}
+
 /// Whether a caller may call at this path by what it presents: all but Remit's own services may.
 pub(crate) fn is_admitted(
     authenticate: &dyn Authenticate,
@@ -205,7 +213,7 @@ pub(crate) fn is_admitted(
 ) -> bool {
     // What all servers have is guarded by its rows alone.
     let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    caller.role != Role::Service || authenticate.admits_service(&caller.system, service, presented)
+    !caller.is_service() || authenticate.admits_service(&caller.system, service, presented)
 }
 
 /// The caller of a request to a method that only agencies may call.
@@ -248,7 +256,7 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Result<&Identity, Failure> {
 
 /// A bearer token and its owner.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct Token {
     /// The secret; empty once it is revoked. The entry stays, so that nobody makes a new token for
     /// the system unasked.
@@ -256,10 +264,34 @@ pub struct Token {
     /// The calling system.
     pub system: String,
     /// Id of its agency.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub agency: Option<String>,
-    /// Its role.
-    pub role: Role,
+    /// What it may do.
+    pub roles: Roles,
+}
+
+/// A token as a file has it: with its roles one by one, or a word for the usual ones.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    token: String,
+    system: String,
+    agency: Option<String>,
+    roles: Option<Roles>,
+    role: Option<String>,
+}
+
+impl TryFrom<Written> for Token {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        Ok(Self {
+            token: written.token,
+            system: written.system,
+            agency: written.agency,
+            roles: roles::of_entry(written.roles, written.role.as_deref())?,
+        })
+    }
 }
 
 impl Token {
@@ -274,7 +306,7 @@ impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Token")
             .field("system", &self.system)
-            .field("role", &self.role)
+            .field("roles", &self.roles)
             .finish_non_exhaustive()
     }
 }
@@ -288,14 +320,14 @@ pub enum TokensError {
     /// A token is too short to be a secret.
     #[error("the token of `{0}` is shorter than 20 characters")]
     Short(String),
-    /// An agency's token has no agency.
-    #[error("the token of `{0}` has the role agency but names no agency")]
-    NoAgency(String),
+    /// Roles that no system has together, or with an agency, or without one.
+    #[error("the token of `{0}` {1}")]
+    Roles(String, #[source] RolesError),
     /// A token names an agency by what cannot be an agency's id.
     #[error("the token of `{0}` names an agency whose id is malformed; write 1 to 63 letters, digits and hyphens")]
     Agency(String),
     /// Two tokens of one system differ in what they may do.
-    #[error("the tokens of `{0}` name different roles or agencies; a system has one of each")]
+    #[error("the tokens of `{0}` name different roles or agencies; all of a system name the same")]
     Ambiguous(String),
     /// Two systems have the same token.
     #[error("the token of `{0}` is also another system's")]
@@ -310,8 +342,8 @@ pub struct Tokens {
     systems: Systems,
 }
 
-/// What each system may, by its name: its role, and its agency's id.
-pub type Systems = HashMap<String, (Role, Option<String>)>;
+/// What each system may, by its name: its roles, and its agency's id.
+pub type Systems = HashMap<String, (Roles, Option<String>)>;
 
 impl Tokens {
     /// Builds the table from tokens.
@@ -322,12 +354,11 @@ impl Tokens {
             if token.token.len() < 20 && !token.is_revoked() {
                 return Err(TokensError::Short(token.system.clone()));
             }
-            if token.role == Role::Agency && token.agency.is_none() {
-                return Err(TokensError::NoAgency(token.system.clone()));
-            }
+            let fit = token.roles.check(token.agency.is_some());
+            fit.map_err(|error| TokensError::Roles(token.system.clone(), error))?;
             let agency = token.agency.as_deref().map(AgencyId::new).transpose();
             let agency = agency.map_err(|_| TokensError::Agency(token.system.clone()))?;
-            let rights = (token.role, token.agency.clone());
+            let rights = (token.roles, token.agency.clone());
             if *systems.entry(token.system.clone()).or_insert_with(|| rights.clone()) != rights {
                 return Err(TokensError::Ambiguous(token.system.clone()));
             }
@@ -337,7 +368,7 @@ impl Tokens {
             let identity = Identity {
                 system: token.system.clone(),
                 agency,
-                role: token.role,
+                roles: token.roles,
                 officer: None,
                 officer_key: OfficerKey::of_token(&token.token),
                 proof: Proof::Token,
@@ -376,12 +407,12 @@ impl Authenticate for Tokens {
 mod tests {
     use super::*;
 
-    fn token(system: &str, token: &str, agency: Option<&str>, role: Role) -> Token {
+    fn token(system: &str, token: &str, agency: Option<&str>, roles: Roles) -> Token {
         Token {
             token: token.to_owned(),
             system: system.to_owned(),
             agency: agency.map(str::to_owned),
-            role,
+            roles,
         }
     }
 
@@ -391,7 +422,7 @@ mod tests {
             "desk",
             "0123456789abcdefghij",
             Some("police-510100"),
-            Role::Agency,
+            Roles::AGENCY,
         )])
         .unwrap();
         let authenticate = |value: &str| {
@@ -402,8 +433,8 @@ mod tests {
         let caller = authenticate("Bearer 0123456789abcdefghij").unwrap();
         assert_eq!(caller.acts_for().map(AgencyId::as_str), Some("police-510100"));
         assert_eq!(
-            authenticate("bearer 0123456789abcdefghij").map(|caller| caller.role),
-            Some(Role::Agency)
+            authenticate("bearer 0123456789abcdefghij").map(|caller| caller.roles),
+            Some(Roles::AGENCY)
         );
         assert_eq!(authenticate("Bearer 0123456789abcdefghiX"), None);
         assert_eq!(authenticate("Basic 0123456789abcdefghij"), None);
@@ -415,7 +446,7 @@ mod tests {
     #[test]
     fn p3_an_officers_commitment_cannot_be_tried_without_the_systems_token() {
         let of = |secret: &str| {
-            let tokens = [token("desk", secret, Some("police-510100"), Role::Agency)];
+            let tokens = [token("desk", secret, Some("police-510100"), Roles::AGENCY)];
             let mut headers = http::HeaderMap::new();
             headers.insert("authorization", format!("Bearer {secret}").parse().unwrap());
             let caller = Tokens::new(&tokens)
@@ -453,8 +484,8 @@ mod tests {
 
     #[test]
     fn a_revoked_token_is_nobodys() {
-        let revoked = token("desk", "", Some("police-510100"), Role::Agency);
-        let other = token("other", "", None, Role::Operator);
+        let revoked = token("desk", "", Some("police-510100"), Roles::AGENCY);
+        let other = token("other", "", None, Roles::OPERATOR);
         let tokens = Tokens::new(&[revoked, other]).unwrap();
         for value in ["Bearer ", "Bearer", "bearer  "] {
             let mut headers = http::HeaderMap::new();
@@ -467,28 +498,28 @@ mod tests {
     fn unusable_tokens_are_refused() {
         for (tokens, error) in [
             (
-                vec![token("a", "short", None, Role::Operator)],
+                vec![token("a", "short", None, Roles::OPERATOR)],
                 "the token of `a` is shorter than 20 characters",
             ),
             (
-                vec![token("a", "0123456789abcdefghij", None, Role::Agency)],
-                "the token of `a` has the role agency but names no agency",
+                vec![token("a", "0123456789abcdefghij", None, Roles::AGENCY)],
+                "the token of `a` has the role desk and names no agency",
             ),
             (
-                vec![token("a", "0123456789abcdefghij", Some("not an id"), Role::Agency)],
+                vec![token("a", "0123456789abcdefghij", Some("not an id"), Roles::AGENCY)],
                 "the token of `a` names an agency whose id is malformed; write 1 to 63 letters, digits and hyphens",
             ),
             (
                 vec![
-                    token("a", "0123456789abcdefghij", None, Role::Operator),
-                    token("a", "0123456789abcdefghik", None, Role::Partner),
+                    token("a", "0123456789abcdefghij", None, Roles::OPERATOR),
+                    token("a", "0123456789abcdefghik", None, Roles::PARTNER),
                 ],
-                "the tokens of `a` name different roles or agencies; a system has one of each",
+                "the tokens of `a` name different roles or agencies; all of a system name the same",
             ),
             (
                 vec![
-                    token("a", "0123456789abcdefghij", None, Role::Operator),
-                    token("b", "0123456789abcdefghij", None, Role::Operator),
+                    token("a", "0123456789abcdefghij", None, Roles::OPERATOR),
+                    token("b", "0123456789abcdefghij", None, Roles::OPERATOR),
                 ],
                 "the token of `b` is also another system's",
             ),

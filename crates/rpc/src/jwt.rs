@@ -231,6 +231,8 @@ pub struct Expected {
     pub client_claim: String,
     /// The claim that says which officer acts, if one does.
     pub officer_claim: Option<String>,
+    /// The names on the way to the claim that has the roles; empty where tokens say none.
+    pub roles_claim: Vec<String>,
 }
 
 /// What a token says that is believed.
@@ -240,6 +242,8 @@ pub struct Said {
     pub client: String,
     /// The officer who acts.
     pub officer: Option<String>,
+    /// The roles that it claims, as the issuer names them; `None` where tokens say none.
+    pub roles: Option<Vec<String>>,
     /// From when on, in seconds since 1970, clocks' differences included.
     pub from: i64,
     /// Until when, likewise.
@@ -398,9 +402,32 @@ pub fn verify(token: &str, expected: &Expected, keys: &Keys, now: i64) -> Result
     Ok(Said {
         client: text(&expected.client_claim)?.ok_or(Refused::Malformed)?,
         officer: expected.officer_claim.as_deref().map(text).transpose()?.flatten(),
+        roles: match expected.roles_claim.split_first() {
+            None => None,
+            Some((name, within)) => Some(claimed_roles(claims.others.get(name), within)?),
+        },
         from,
         until,
     })
+}
+
+/// The roles in a claim: a list of texts, or one text with spaces between. Without the claim, none.
+fn claimed_roles(claim: Option<&serde_json::Value>, within: &[String]) -> Result<Vec<String>, Refused> {
+    let mut found = claim;
+    for name in within {
+        found = match found {
+            None => None,
+            Some(serde_json::Value::Object(claims)) => claims.get(name),
+            Some(_) => return Err(Refused::Malformed),
+        };
+    }
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned).ok_or(Refused::Malformed);
+    match found {
+        None => Ok(Vec::new()),
+        Some(serde_json::Value::String(all)) => Ok(all.split(' ').map(str::to_owned).collect()),
+        Some(serde_json::Value::Array(all)) => all.iter().map(text).collect(),
+        Some(_) => Err(Refused::Malformed),
+    }
 }
 
 #[cfg(test)]
@@ -426,6 +453,7 @@ mod tests {
             skew: 30,
             client_claim: "client_id".to_owned(),
             officer_claim: Some("officer".to_owned()),
+            roles_claim: Vec::new(),
         }
     }
 
@@ -456,6 +484,7 @@ mod tests {
         let wanted = Said {
             client: "desk".to_owned(),
             officer: Some("o-17".to_owned()),
+            roles: None,
             from: NOW - 40,
             until: NOW + 330,
         };
@@ -595,6 +624,40 @@ mod tests {
             "e30"
         );
         assert_eq!(refused(&format!("{doubled}.AA")), R::Malformed);
+    }
+
+    /// Of another type they are no roles, and not none either.
+    #[test]
+    fn roles_are_read_from_their_claim_or_the_token_is_refused() {
+        let signer = Signer::new().unwrap();
+        let keys = keys(&[signer.written("a")]);
+        let roles = |way: &[&str], claim: Value| {
+            let expected = Expected {
+                roles_claim: way.iter().map(ToString::to_string).collect(),
+                ..expected()
+            };
+            let token = signer.sign(&header(), &with(claims(), "roles", claim)).unwrap();
+            verify(&token, &expected, &keys, NOW).map(|said| said.roles)
+        };
+        let both = Some(vec!["desk".to_owned(), "reviewer".to_owned()]);
+        for (way, claim, expected) in [
+            (&["roles"][..], json!(["desk", "reviewer"]), Ok(both.clone())),
+            (&["roles"], json!("desk reviewer"), Ok(both.clone())),
+            (
+                &["roles", "remit", "all"],
+                json!({ "remit": { "all": ["desk", "reviewer"] } }),
+                Ok(both),
+            ),
+            (&["roles"], Value::Null, Ok(Some(Vec::new()))),
+            (&["roles", "remit"], json!({ "other": ["desk"] }), Ok(Some(Vec::new()))),
+            (&["roles", "remit"], json!(["desk"]), Err(Refused::Malformed)),
+            (&["roles"], json!({ "desk": true }), Err(Refused::Malformed)),
+            (&["roles"], json!(["desk", 7]), Err(Refused::Malformed)),
+            (&["roles"], json!(7), Err(Refused::Malformed)),
+            (&[], json!(["desk"]), Ok(None)),
+        ] {
+            assert_eq!(roles(way, claim.clone()), expected, "{way:?} {claim}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ use futures::{
     future::{BoxFuture, ready},
 };
 use telemetry::conventions;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::{Layer, Service};
@@ -107,9 +108,13 @@ where
         if let Some(missing) = self.gate.prepare(&request) {
             // Routers are always ready, so a copy is.
             let mut this = self.clone();
+            let method = self.gate.methods.get(request.uri().path());
+            // What cannot be read of the deadline is refused below.
+            let longest = deadline(self.gate.limits, method, &request).unwrap_or_default();
             return async move {
-                missing.await;
-                request.extensions_mut().insert(Prepared);
+                let begun = Instant::now();
+                let _ = tokio::time::timeout(longest, missing).await;
+                request.extensions_mut().insert(Prepared(begun));
                 this.call(request).await
             }
             .boxed();
@@ -269,6 +274,9 @@ fn deadline(limits: Limits, method: Option<&Method>, request: &Request) -> Resul
         Some(timeout) => timeout.min(longest),
         None => longest,
     };
+    // What was waited for to know the caller is of its time, too.
+    let waited = request.extensions().get::<Prepared>();
+    let deadline = deadline.saturating_sub(waited.map_or(Duration::ZERO, |Prepared(begun)| begun.elapsed()));
     if deadline.is_zero() {
         // Nothing is begun that nobody waits for.
         return Err(late(Failure::DeadlineExceeded));
@@ -373,6 +381,56 @@ pub(crate) mod tests {
                 panic!("{method:?} is refused")
             };
             assert_eq!(deadline, expected - Duration::from_millis(5), "{method:?} {timeout}");
+        }
+    }
+
+    /// Cannot say who calls: what knows it is gone, or takes its time.
+    struct Gone;
+
+    impl Authenticate for Gone {
+        fn authenticate(&self, _: &crate::Presented<'_>) -> Option<crate::Identity> {
+            None
+        }
+
+        fn prepare(&self, _: &crate::Presented<'_>) -> Option<BoxFuture<'static, ()>> {
+            Some(std::future::pending().boxed())
+        }
+
+        fn undecided(&self, _: &crate::Presented<'_>) -> Option<&'static str> {
+            Some("the issuer of the token")
+        }
+    }
+
+    /// It is waited for as long as the caller waits; who is not known then is refused, though not as if
+    /// it were known to be nobody.
+    #[tokio::test(start_paused = true)]
+    async fn what_says_who_calls_is_waited_for_within_the_deadline_and_missed_by_name() {
+        use tower::ServiceExt as _;
+        let ask = async |timeout: &str| {
+            let gone: Arc<dyn Authenticate> = Arc::new(Gone);
+            let router = axum::Router::new()
+                .fallback(|| async {})
+                .layer(Access {
+                    authenticate: Arc::clone(&gone),
+                    methods: Arc::new(Methods::new(&[])),
+                })
+                .layer(open(gone));
+            let request = http::Request::post("/remit.audit.v1.AuditService/GetCheckpoint")
+                .header("content-type", "application/grpc")
+                .header("authorization", "Bearer a.b.c")
+                .header("grpc-timeout", timeout)
+                .body(Body::empty())
+                .unwrap();
+            let begun = Instant::now();
+            let response = router.oneshot(request).await.unwrap();
+            (Status::from_header_map(response.headers()).unwrap(), begun.elapsed())
+        };
+        for (timeout, longest) in [("200m", 200), ("99999999H", 60_000)] {
+            let (status, waited) = ask(timeout).await;
+            assert_eq!(status.code(), Code::Unavailable, "{timeout}: {status}");
+            assert!(status.message().contains("the issuer of the token"), "{status}");
+            assert!(status.get_details_retry_info().is_some());
+            assert!(waited <= Duration::from_millis(longest), "{timeout}: {waited:?}");
         }
     }
 }

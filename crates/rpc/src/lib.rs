@@ -8,6 +8,7 @@
 //! * `metadata.rs`: the metadata of calls, each key read in one place.
 //! * `identity.rs`: callers, and the interface that identifies them.
 //! * `jwt.rs`: tokens that issuers sign, checked.
+//! * `roles.rs`: what callers may do.
 //! * `access.rs`: which kinds of caller may call which method.
 //! * `failure.rs`: the one place where failures become gRPC statuses.
 //! * `violations.rs`: collects all violations of a request.
@@ -19,7 +20,7 @@
 //! * `frames.rs`: a guard against frames that carry nothing.
 //! * `shares.rs`: what callers have taken of the limits.
 //! * `paced.rs`: bodies, paid for and not waited for without end.
-//! * `layers.rs`: the layers in front of every service.
+//! * `layers.rs`, `layers/`: the layers in front of every service.
 //! * `refusals.rs`: log lines about refused calls.
 //! * `revoked.rs`: ends streams whose token was revoked.
 //! * `metrics.rs`: what servers and clients measure of calls.
@@ -55,6 +56,7 @@ pub mod page;
 mod refusals;
 mod requests;
 mod revoked;
+pub mod roles;
 mod server;
 mod shares;
 pub mod tls;
@@ -65,8 +67,8 @@ mod wire;
 pub use certificate::{Certificate, CertificateName, SPIFFE};
 pub use failure::{DOMAIN, Failure, Violation, reason};
 pub use identity::{
-    AgencyCaller, Authenticate, Identity, OfficerKey, Presented, Proof, Role, Systems, Token, Tokens, TokensError,
-    caller, unlisted,
+    AgencyCaller, Authenticate, Identity, OfficerKey, Presented, Proof, Systems, Token, Tokens, TokensError, caller,
+    unlisted,
 };
 pub use limits::Limits;
 pub use metadata::{InvalidOfficer, OFFICER, Officer};
@@ -74,5 +76,6 @@ pub use metrics::{
     Certificate as CertificateLabel, Instruments, certificate_ends, certificate_is_stale, watch_issuers,
 };
 pub use requests::{first_answer, request_id};
+pub use roles::{Role, Roles, RolesError};
 pub use server::{HealthCheck, Server};
 pub use violations::Violations;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use api::operations::{
-    Backlog, GetStatusRequest, GetStatusResponse, ListRecordHeadsRequest, ListRecordHeadsResponse, RecordHead,
+    AccessRow, Backlog, GetAccessTableRequest, GetAccessTableResponse, GetStatusRequest, GetStatusResponse,
+    ListRecordHeadsRequest, ListRecordHeadsResponse, RecordHead,
     operations_service_server::{OperationsService, OperationsServiceServer},
 };
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     Failure,
-    access::{Kind, Method, Table},
+    access::{AUDITOR, Kind, Method, OPERATOR, SHARED, Table},
     layers::UnreadTokens,
     page,
 };
@@ -22,8 +23,9 @@ use crate::{
 pub const ACCESS: Table = Table {
     service: "remit.operations.v1.OperationsService",
     methods: &[
-        Method::new("GetStatus", &[Kind::Operator]),
-        Method::new("ListRecordHeads", &[Kind::Operator]),
+        Method::new("GetStatus", &[OPERATOR]),
+        Method::new("ListRecordHeads", &[OPERATOR]),
+        Method::new("GetAccessTable", &[AUDITOR, OPERATOR]),
     ],
 };
 /// Maximum number of requested records.
@@ -66,12 +68,37 @@ pub async fn clock_fault(time: &Timekeeper) -> Result<String, Failure> {
     Ok(time.doubt().await?.map(|doubt| doubt.to_string()).unwrap_or_default())
 }
 
-/// The service over what it tells of.
-pub fn server(operated: Arc<dyn Operated>, tokens: page::Tokens) -> OperationsServiceServer<impl OperationsService> {
-    OperationsServiceServer::new(Operations(operated, tokens))
+/// The service over what it tells of, and the tables of access that its server enforces.
+pub fn server(
+    operated: Arc<dyn Operated>,
+    tokens: page::Tokens,
+    access: &'static [Table],
+) -> OperationsServiceServer<impl OperationsService> {
+    OperationsServiceServer::new(Operations(operated, tokens, access))
 }
 
-struct Operations(Arc<dyn Operated>, page::Tokens);
+struct Operations(Arc<dyn Operated>, page::Tokens, &'static [Table]);
+
+/// The rows of tables, as they are enforced.
+fn rows(tables: &[Table]) -> Vec<AccessRow> {
+    let names = |kinds: &[Kind]| kinds.iter().map(ToString::to_string).collect();
+    let row = |table: &Table, method: &Method| AccessRow {
+        service: table.service.to_owned(),
+        method: method.name.to_owned(),
+        callers: names(method.kinds),
+        condition: method
+            .condition
+            .map(|condition| condition.when.to_owned())
+            .unwrap_or_default(),
+        conditional_callers: method
+            .condition
+            .map(|condition| names(condition.kinds))
+            .unwrap_or_default(),
+    };
+    let all = tables.iter().chain(SHARED);
+    all.flat_map(|table| table.methods.iter().map(move |method| row(table, method)))
+        .collect()
+}
 
 impl Operations {
     async fn heads(&self, request: ListRecordHeadsRequest) -> Result<ListRecordHeadsResponse, Failure> {
@@ -116,5 +143,12 @@ impl OperationsService for Operations {
         request: Request<ListRecordHeadsRequest>,
     ) -> Result<Response<ListRecordHeadsResponse>, Status> {
         Ok(Response::new(self.heads(request.into_inner()).await?))
+    }
+
+    async fn get_access_table(
+        &self,
+        _: Request<GetAccessTableRequest>,
+    ) -> Result<Response<GetAccessTableResponse>, Status> {
+        Ok(Response::new(GetAccessTableResponse { rows: rows(self.2) }))
     }
 }

@@ -567,7 +567,7 @@ mod tests {
             Some(&crate::Identity {
                 system: "desk".to_owned(),
                 agency: None,
-                role: crate::Role::Partner,
+                roles: crate::Roles::PARTNER,
                 officer: None,
                 officer_key: crate::OfficerKey::default(),
                 proof: crate::Proof::Token,

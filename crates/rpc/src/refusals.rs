@@ -189,7 +189,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::{Failure, Role, Token, Tokens, access::Kind};
+    use crate::{Failure, Roles, Token, Tokens, access::DESK};
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
@@ -206,12 +206,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refused_calls_leave_a_line_and_a_flood_of_them_few() {
-        static METHOD: Method = Method::new("SubmitReport", &[Kind::Agency]);
+        static METHOD: Method = Method::new("SubmitReport", &[DESK]);
         let token = Token {
             token: "0123456789abcdefghij".to_owned(),
             system: "desk".to_owned(),
             agency: Some("police-510100".to_owned()),
-            role: Role::Agency,
+            roles: Roles::AGENCY,
         };
         let hotline = Token {
             token: "abcdefghij0123456789".to_owned(),

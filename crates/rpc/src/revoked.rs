@@ -14,7 +14,10 @@ use http::HeaderMap;
 use http_body::Frame;
 use tonic::Status;
 
-use crate::{Authenticate, Certificate, Failure, Identity, Presented, identity::is_admitted};
+use crate::{
+    Authenticate, Certificate, Failure, Identity, Presented,
+    identity::{is_admitted, unidentified},
+};
 
 /// Interval between judgements of an open stream. A look at a table in memory.
 pub(crate) const AGAIN: Duration = Duration::from_secs(1);
@@ -45,36 +48,40 @@ impl Judge {
         }
     }
 
-    /// Whether the caller is still who it was, and a service still on the list of those that may.
-    fn stands(&self) -> bool {
+    /// Why the stream ends, once it does: the caller is no longer who it was, has lost a role that it
+    /// had, or, a service, is no longer on the list of those that may; or nobody can say it any more.
+    fn end(&self) -> Option<Failure> {
         let presented = Presented {
             headers: &self.headers,
             certificate: self.certificate.as_deref(),
         };
-        let now = self.authenticate.authenticate(&presented);
-        now.is_some_and(|now| {
-            now.is_same(&self.caller) && is_admitted(&*self.authenticate, &now, &self.path, &presented)
-        })
+        let Some(now) = self.authenticate.authenticate(&presented) else {
+            return Some(unidentified(&*self.authenticate, &presented));
+        };
+        let stands = now.is_same(&self.caller)
+            && self.caller.roles.within(now.roles) == self.caller.roles
+            && is_admitted(&*self.authenticate, &now, &self.path, &presented);
+        (!stands).then_some(Failure::Unauthenticated)
     }
 
-    /// Completes when the caller is no longer who it was, or no longer admitted.
-    async fn revoked(self) {
+    /// Completes when the right ends, with the refusal that says so.
+    async fn revoked(self) -> Failure {
         loop {
             tokio::time::sleep(AGAIN).await;
-            if !self.stands() {
-                return;
+            if let Some(end) = self.end() {
+                return end;
             }
         }
     }
 
-    /// The answer of a call with a stream, ended as unauthenticated when the token is gone: while
-    /// the answer is awaited, as for uploads, and while it is sent.
+    /// The answer of a call with a stream, ended with a refusal when the right is gone: while the
+    /// answer is awaited, as for uploads, and while it is sent.
     pub(crate) async fn watch<E>(self, answer: impl Future<Output = Result<Response, E>>) -> Result<Response, E> {
         let mut revoked = self.revoked().boxed();
         tokio::select! {
             biased;
             answer = answer => answer.map(|answer| answer.map(|body| Body::new(Watched { body, revoked: Some(revoked) }))),
-            () = &mut revoked => Ok(Status::from(Failure::Unauthenticated).into_http()),
+            end = &mut revoked => Ok(Status::from(end).into_http()),
         }
     }
 }
@@ -83,7 +90,7 @@ impl Judge {
 struct Watched {
     body: Body,
     /// `None` once it ended the body.
-    revoked: Option<BoxFuture<'static, ()>>,
+    revoked: Option<BoxFuture<'static, Failure>>,
 }
 
 impl http_body::Body for Watched {
@@ -97,11 +104,11 @@ impl http_body::Body for Watched {
         let Some(revoked) = &mut self.revoked else {
             return Poll::Ready(None);
         };
-        if revoked.poll_unpin(context).is_ready() {
+        if let Poll::Ready(end) = revoked.poll_unpin(context) {
             self.revoked = None;
             let mut trailers = HeaderMap::new();
             // A message of ours fits into a header.
-            let _ = Status::from(Failure::Unauthenticated).add_header(&mut trailers);
+            let _ = Status::from(end).add_header(&mut trailers);
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         Pin::new(&mut self.body).poll_frame(context)
@@ -124,7 +131,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::Role;
+    use crate::Roles;
 
     /// Authenticates every request as one caller, which a test can change.
     struct Known(Mutex<Option<Identity>>);
@@ -154,7 +161,7 @@ mod tests {
     fn routing() -> Identity {
         Identity {
             system: "routing".to_owned(),
-            role: Role::Service,
+            roles: Roles::SERVICE,
             ..operator()
         }
     }
@@ -178,7 +185,7 @@ mod tests {
         Identity {
             system: "operator".to_owned(),
             agency: None,
-            role: Role::Operator,
+            roles: Roles::OPERATOR,
             officer: None,
             officer_key: crate::OfficerKey::default(),
             proof: crate::Proof::Token,
@@ -191,7 +198,7 @@ mod tests {
         for changed in [
             None,
             Some(Identity {
-                role: Role::Auditor,
+                roles: Roles::AUDITOR,
                 ..operator()
             }),
         ] {

@@ -25,7 +25,7 @@ use api::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{DOMAIN, Failure, Identity, Limits, Role, failure, limits::Limit, metrics};
+use crate::{DOMAIN, Failure, Identity, Limits, failure, limits::Limit, metrics};
 
 /// Something of which a caller may take so much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Shares {
     /// The account of a caller: of a system that was identified, otherwise of an address.
     pub(crate) fn of(self: &Arc<Self>, caller: Option<&Identity>, peer: Option<IpAddr>) -> Account {
         let (lane, own) = match caller {
-            Some(caller) if caller.role == Role::Service => (&self.services, self.used(&caller.system)),
+            Some(caller) if caller.is_service() => (&self.services, self.used(&caller.system)),
             Some(caller) => (&self.callers, self.used(&caller.system)),
             // No system's name begins with a space.
             None => (
@@ -332,12 +332,13 @@ fn too_large(limit: usize) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Roles;
 
-    fn caller(system: &str, role: Role) -> Identity {
+    fn caller(system: &str, roles: Roles) -> Identity {
         Identity {
             system: system.to_owned(),
             agency: None,
-            role,
+            roles,
             officer: None,
             officer_key: crate::OfficerKey::default(),
             proof: crate::Proof::Token,
@@ -359,21 +360,21 @@ mod tests {
     #[test]
     fn one_caller_takes_its_share_and_no_more_whatever_others_take() {
         let shares = shares();
-        let greedy = shares.of(Some(&caller("greedy", Role::Agency)), None);
+        let greedy = shares.of(Some(&caller("greedy", Roles::AGENCY)), None);
         let taken: Vec<_> = (0..100).filter_map(|_| greedy.permit(What::Calls).ok()).collect();
         assert_eq!(taken.len(), 4);
         // The same caller with another token or connection is the same caller.
-        let again = shares.of(Some(&caller("greedy", Role::Agency)), Some([10, 0, 0, 1].into()));
+        let again = shares.of(Some(&caller("greedy", Roles::AGENCY)), Some([10, 0, 0, 1].into()));
         assert!(again.permit(What::Calls).is_err());
-        let honest = shares.of(Some(&caller("honest", Role::Partner)), None);
+        let honest = shares.of(Some(&caller("honest", Roles::PARTNER)), None);
         let others: Vec<_> = (0..4).map(|_| honest.permit(What::Calls).unwrap()).collect();
         assert_eq!(shares.taken(What::Calls), 8);
-        let third = shares.of(Some(&caller("third", Role::Partner)), None);
+        let third = shares.of(Some(&caller("third", Roles::PARTNER)), None);
         let third: Vec<_> = (0..4).filter_map(|_| third.permit(What::Calls).ok()).collect();
         assert_eq!(third.len(), 2, "ten in all");
         // What was refused in all was given back to the one.
         drop((taken, others));
-        let third = shares.of(Some(&caller("third", Role::Partner)), None);
+        let third = shares.of(Some(&caller("third", Roles::PARTNER)), None);
         let more: Vec<_> = (0..4).filter_map(|_| third.permit(What::Calls).ok()).collect();
         assert_eq!(more.len(), 2);
     }
@@ -383,13 +384,13 @@ mod tests {
         let shares = shares();
         let mut taken = Vec::new();
         for number in 0..100 {
-            let account = shares.of(Some(&caller(&format!("agency-{number}"), Role::Agency)), None);
+            let account = shares.of(Some(&caller(&format!("agency-{number}"), Roles::AGENCY)), None);
             taken.extend(account.permit(What::Calls));
             let peer = IpAddr::from([10, 0, 0, number]);
             taken.extend(shares.of(None, Some(peer)).permit(What::Calls));
         }
         assert_eq!(taken.len(), 10 + 3);
-        let service = shares.of(Some(&caller("routing", Role::Service)), None);
+        let service = shares.of(Some(&caller("routing", Roles::SERVICE)), None);
         let own: Vec<_> = (0..100).filter_map(|_| service.permit(What::Calls).ok()).collect();
         assert_eq!(own.len(), 10);
     }
@@ -397,7 +398,7 @@ mod tests {
     #[test]
     fn bytes_are_held_until_they_are_settled_or_dropped() {
         let shares = shares();
-        let account = shares.of(Some(&caller("desk", Role::Agency)), None);
+        let account = shares.of(Some(&caller("desk", Roles::AGENCY)), None);
         let lease = account.lease();
         lease.more(200).unwrap();
         lease.pay(200).unwrap();
@@ -418,7 +419,7 @@ mod tests {
     #[test]
     fn a_message_that_is_held_is_paid_for_once() {
         let shares = shares();
-        let account = shares.of(Some(&caller("desk", Role::Agency)), None);
+        let account = shares.of(Some(&caller("desk", Roles::AGENCY)), None);
         let lease = account.lease();
         // Most of what the caller may have, and the beginning of the next message.
         lease.more(190).unwrap();

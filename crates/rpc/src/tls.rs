@@ -102,26 +102,14 @@ impl Tls {
     ///
     /// [`TlsError`]: what was shown before still is.
     pub fn show(&self, chain: &[u8], key: &[u8]) -> Result<i64, TlsError> {
-        let chain = certificates(chain)?;
-        let (not_before, not_after) = certificate::validity(&chain[0])
-            .ok_or_else(|| TlsError::Certificate("it is no X.509 certificate".into()))?;
-        let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
-        if now > not_after {
-            return Err(TlsError::Time("expired"));
-        }
-        if now < not_before {
-            return Err(TlsError::Time("not valid yet"));
-        }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::NoKey(error.to_string()))?;
-        // Refuses the key of another certificate, too.
-        let own = CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Mismatch)?;
+        let (own, not_after) = own(chain, key)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.own = Some(Arc::new(own));
         state.build();
         Ok(not_after)
     }
 
-    /// Believes servers with certificates of these authorities. Returns when the last of them ends.
+    /// Believes servers with certificates of these authorities. Returns when the first of them ends.
     ///
     /// # Errors
     ///
@@ -135,7 +123,7 @@ impl Tls {
     }
 
     /// Believes callers with certificates of these authorities. A caller need not show one.
-    /// Returns when the last of them ends.
+    /// Returns when the first of them ends.
     ///
     /// # Errors
     ///
@@ -316,6 +304,19 @@ impl Trusting {
         }
     }
 
+    /// By these authorities, showing a certificate of its own to servers that ask for one.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`].
+    pub fn showing(roots: Arc<RootCertStore>, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let (own, _) = own(chain, key)?;
+        Ok(Self {
+            source: Source::Fixed(Arc::new(client(roots, Some(Own(Arc::new(own)))))),
+            name: None,
+        })
+    }
+
     /// Expects this name in servers' certificates, whatever the host of their address is.
     ///
     /// # Errors
@@ -353,6 +354,24 @@ pub fn check_name(name: &str) -> Result<(), TlsError> {
     }
 }
 
+/// A certificate with its key, and its last moment.
+fn own(chain: &[u8], key: &[u8]) -> Result<(CertifiedKey, i64), TlsError> {
+    let chain = certificates(chain)?;
+    let (not_before, not_after) =
+        certificate::validity(&chain[0]).ok_or_else(|| TlsError::Certificate("it is no X.509 certificate".into()))?;
+    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+    if now > not_after {
+        return Err(TlsError::Time("expired"));
+    }
+    if now < not_before {
+        return Err(TlsError::Time("not valid yet"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::NoKey(error.to_string()))?;
+    // Refuses the key of another certificate, too.
+    let own = CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Mismatch)?;
+    Ok((own, not_after))
+}
+
 /// The certificates of a PEM file, at least one.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
@@ -363,21 +382,33 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     }
 }
 
-/// Authorities, and when the last of them ends. One of them that is unreadable is refused: it would
-/// be missed when it is needed.
+/// Authorities, and when the first of those that are valid ends: from then on somebody is believed no
+/// longer, whatever the others are. Where all have ended, when the last did. One of them that is
+/// unreadable is refused: it would be missed when it is needed.
 fn roots(pem: &[u8]) -> Result<(RootCertStore, i64), TlsError> {
     let mut roots = RootCertStore::empty();
-    let mut last = i64::MIN;
+    let mut ends = Vec::new();
     for certificate in certificates(pem)? {
         let unreadable = || TlsError::Certificate("an authority is no X.509 certificate".to_owned());
-        last = last.max(certificate::not_after(&certificate).ok_or_else(unreadable)?);
+        ends.push(certificate::not_after(&certificate).ok_or_else(unreadable)?);
         let added = roots.add(certificate);
         added.map_err(|error| TlsError::Certificate(error.to_string()))?;
     }
-    Ok((roots, last))
+    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+    let first = ends.iter().filter(|end| **end >= now).min();
+    let end = first.or(ends.iter().max()).copied().unwrap_or(i64::MIN);
+    Ok((roots, end))
 }
 
 /// The certificate that a peer showed, if it did.
-pub(crate) fn shown(chain: Option<&[CertificateDer<'_>]>) -> Option<Certificate> {
-    Certificate::of(chain.filter(|chain| chain.len() <= LONGEST_CHAIN)?)
+///
+/// # Errors
+///
+/// Why what it showed is not looked at.
+pub(crate) fn shown(chain: Option<&[CertificateDer<'_>]>) -> Result<Option<Certificate>, &'static str> {
+    match chain {
+        None => Ok(None),
+        Some(chain) if chain.len() > LONGEST_CHAIN => Err("the chain of the certificate is too long"),
+        Some(chain) => Certificate::of(chain).map(Some).ok_or("the certificate cannot be read"),
+    }
 }

@@ -34,6 +34,9 @@ impl Wire {
     /// The server's side of a handshake, without a limit of time.
     pub(crate) async fn accept(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
         let stream = TlsAcceptor::from(config).accept(stream).await?;
+        // What was shown and is not looked at is not nothing: the peer would be taken for another.
+        tls::shown(stream.get_ref().1.peer_certificates())
+            .map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, problem))?;
         Ok(Self::Tls(Box::new(stream.into())))
     }
 
@@ -41,7 +44,7 @@ impl Wire {
     pub(crate) fn certificate(&self) -> Option<Certificate> {
         match self {
             Self::Plain(_) => None,
-            Self::Tls(stream) => tls::shown(stream.get_ref().1.peer_certificates()),
+            Self::Tls(stream) => tls::shown(stream.get_ref().1.peer_certificates()).ok().flatten(),
         }
     }
 }

@@ -240,30 +240,44 @@ pub struct Served {
     serving: JoinHandle<()>,
 }
 
-const TOKENS: [(&str, &str, rpc::Role); 9] = [
-    ("intake", "intake-0123456789abcdef", rpc::Role::Service),
-    ("routing", "routing-0123456789abcdef", rpc::Role::Service),
-    ("audit", "audit-0123456789abcdef", rpc::Role::Service),
-    ("relay", "relay-0123456789abcdef", rpc::Role::Service),
-    ("platform", "platform-0123456789abcdef", rpc::Role::Partner),
-    ("inspector", "inspector-0123456789abcdef", rpc::Role::Operator),
-    ("auditor", "auditor-0123456789abcdef", rpc::Role::Auditor),
-    ("police-450100", "nanning-0123456789abcdef", rpc::Role::Agency),
-    ("police-440000", "guangdong-0123456789abcdef", rpc::Role::Agency),
+const TOKENS: [(&str, &str, rpc::Roles); 9] = [
+    ("intake", "intake-0123456789abcdef", rpc::Roles::SERVICE),
+    ("routing", "routing-0123456789abcdef", rpc::Roles::SERVICE),
+    ("audit", "audit-0123456789abcdef", rpc::Roles::SERVICE),
+    ("relay", "relay-0123456789abcdef", rpc::Roles::SERVICE),
+    ("platform", "platform-0123456789abcdef", rpc::Roles::PARTNER),
+    ("inspector", "inspector-0123456789abcdef", rpc::Roles::OPERATOR),
+    ("auditor", "auditor-0123456789abcdef", rpc::Roles::AUDITOR),
+    ("police-450100", "nanning-0123456789abcdef", rpc::Roles::AGENCY),
+    ("police-440000", "guangdong-0123456789abcdef", rpc::Roles::AGENCY),
 ];
+
+/// A caller for each role, with that role alone.
+fn single() -> impl Iterator<Item = (String, Option<&'static str>, rpc::Roles)> {
+    rpc::Role::ALL.into_iter().map(|role| {
+        let agency = rpc::Roles::CASEWORK.has(role).then_some("police-450100");
+        (format!("only-{role}"), agency, rpc::Roles::of(&[role]))
+    })
+}
 
 /// All callers and their tokens.
 pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
-    TOKENS.iter().map(|(system, token, role)| {
+    let known = TOKENS.into_iter().map(|(system, token, roles)| {
+        let agency = (roles == rpc::Roles::AGENCY).then_some(system);
+        (system.to_owned(), token.to_owned(), agency, roles)
+    });
+    let single =
+        single().map(|(system, agency, roles)| (system.clone(), format!("{system}-0123456789abcdef"), agency, roles));
+    known.chain(single).map(|(system, token, agency, roles)| {
         let identity = rpc::Identity {
-            system: (*system).to_owned(),
-            agency: (*role == rpc::Role::Agency).then(|| names::AgencyId::new(system).unwrap()),
-            role: *role,
+            system,
+            agency: agency.map(|id| names::AgencyId::new(id).unwrap()),
+            roles,
             officer: None,
             officer_key: rpc::OfficerKey::default(),
             proof: rpc::Proof::Token,
         };
-        (identity, (*token).to_owned())
+        (identity, token)
     })
 }
 
@@ -273,12 +287,13 @@ impl Served {
     }
 
     pub async fn serve(audit: Audit) -> Self {
-        let tokens = TOKENS.map(|(system, token, role)| rpc::Token {
-            token: token.to_owned(),
-            system: system.to_owned(),
-            agency: (role == rpc::Role::Agency).then(|| system.to_owned()),
-            role,
+        let tokens = callers().map(|(caller, token)| rpc::Token {
+            token,
+            system: caller.system,
+            agency: caller.agency.map(|agency| agency.to_string()),
+            roles: caller.roles,
         });
+        let tokens: Vec<_> = tokens.collect();
         let limits = rpc::Limits::default();
         let server = rpc::Server {
             service: "audit",

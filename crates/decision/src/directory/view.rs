@@ -68,6 +68,7 @@ pub fn applied(next: &Directory, old: &Directory, functions: &[Function]) -> App
             .collect(),
         findings: next.findings(functions).into_iter().map(finding).collect(),
         ownerless: Vec::new(),
+        proposed: false,
     }
 }
 

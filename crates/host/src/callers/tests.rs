@@ -1,5 +1,5 @@
 use journal::ManualClock;
-use rpc::{Officer, Token};
+use rpc::{Officer, Roles, Token};
 use serde_json::json;
 use testkit::{jwt::Signer, tls::Issuer as Authority};
 
@@ -143,7 +143,7 @@ async fn a_file_that_says_too_little_or_too_much_is_refused_with_the_place() {
         (CERTIFICATES.replace(", agency: police-510100", ""), "names no agency"),
         (
             CERTIFICATES.replace("role: agency", "role: operator"),
-            "its role is not agency",
+            "names an agency, and has the role operator",
         ),
         (CERTIFICATES.replace("police-510100", "police/510100"), "malformed"),
         (
@@ -159,6 +159,39 @@ async fn a_file_that_says_too_little_or_too_much_is_refused_with_the_place() {
             "different roles or agencies",
         ),
         (CERTIFICATES.replace("name: Bank", "title: Bank"), "title"),
+        (
+            CERTIFICATES.replace("role: partner", "roles: [submitter], role: partner"),
+            "has both `role` and `roles`",
+        ),
+        (
+            CERTIFICATES.replace(", role: partner", ""),
+            "has neither `role` nor `roles`",
+        ),
+        (
+            CERTIFICATES.replace("role: partner", "role: submitter"),
+            "write single ones in `roles`",
+        ),
+        (CERTIFICATES.replace("role: partner", "roles: [chief]"), "chief"),
+        (CERTIFICATES.replace("role: partner", "roles: []"), "has no role"),
+        (
+            CERTIFICATES.replace("role: partner", "roles: [submitter, reviewer]"),
+            "names no agency",
+        ),
+        (
+            ISSUERS.replace("    clients:", "    roles_claim: roles\n    clients:"),
+            "both, or none",
+        ),
+        (
+            ISSUERS.replace("    clients:", "    claimed_roles: { a: [desk] }\n    clients:"),
+            "both, or none",
+        ),
+        (
+            ISSUERS.replace(
+                "    clients:",
+                "    roles_claim: []\n    claimed_roles: { a: [desk] }\n    clients:",
+            ),
+            "names no claim",
+        ),
         (ISSUERS.replace("[ES256]", "[none]"), "none"),
         (ISSUERS.replace("[ES256]", "[HS256]"), "HS256"),
         (ISSUERS.replace("[ES256]", "[]"), "`algorithms` is empty"),
@@ -209,15 +242,15 @@ async fn world(text: &str) -> World {
     let (authority, signer) = (Authority::new().unwrap(), Signer::new().unwrap());
     let path = folder.path().join("tokens.json");
     let file = TokenFile::hold(&path).unwrap();
-    let token = |token: &str, system: &str, agency: Option<&str>, role| Token {
+    let token = |token: &str, system: &str, agency: Option<&str>, roles| Token {
         token: token.to_owned(),
         system: system.to_owned(),
         agency: agency.map(str::to_owned),
-        role,
+        roles,
     };
     let tokens = [
-        token(TOKEN, "police-desk", Some("police-510100"), Role::Agency),
-        token("a-token-of-the-service-routing", "routing", None, Role::Service),
+        token(TOKEN, "police-desk", Some("police-510100"), Roles::AGENCY),
+        token("a-token-of-the-service-routing", "routing", None, Roles::SERVICE),
     ];
     file.write(&tokens).unwrap();
     let followed = Followed::new(&path, &tokens).unwrap();
@@ -263,6 +296,65 @@ async fn world(text: &str) -> World {
         waiting.await;
     }
     world
+}
+
+/// What a token claims counts at most as far as the file lets its client, and nothing is nothing.
+#[tokio::test]
+async fn p7_a_token_has_the_roles_that_it_claims_and_that_its_client_may_have() {
+    let text = ISSUERS
+        .replace(
+            "    clients:",
+            "    roles_claim: [access, remit]\n    claimed_roles: { work: [desk, submitter], decide: [reviewer], run: [operator] }\n    clients:",
+        )
+        .replace("police-desk, role: agency", "police-review, roles: [desk, reviewer]");
+    let world = world(&text).await;
+    let roles = |claim: serde_json::Value| {
+        let header = json!({ "alg": "ES256", "kid": "a", "typ": "at+jwt" });
+        let mut claims = json!({
+            "iss": "https://id.police.test", "aud": "remit", "nbf": NOW - 10, "exp": NOW + 60, "client_id": "desk",
+        });
+        claims["access"] = claim;
+        let bearer = format!("Bearer {}", world.signer.sign(&header, &claims).unwrap());
+        world.caller(&[&bearer], None).map(|caller| caller.roles)
+    };
+    let of = |roles: &[rpc::Role]| Some(Roles::of(roles));
+    use rpc::Role as R;
+    for (claim, expected) in [
+        (json!({ "remit": ["work"] }), of(&[R::Desk])),
+        (json!({ "remit": ["work", "decide"] }), of(&[R::Desk, R::Reviewer])),
+        (json!({ "remit": "decide other" }), of(&[R::Reviewer])),
+        (json!({ "remit": ["run", "operator"] }), of(&[])),
+        (json!({ "other": ["work"] }), of(&[])),
+        (json!(["work"]), None),
+        (json!({ "remit": [1] }), None),
+    ] {
+        assert_eq!(roles(claim.clone()), expected, "{claim}");
+    }
+}
+
+/// Without keys, only the tokens of the issuer that is gone are undecided.
+#[tokio::test]
+async fn an_issuer_that_is_gone_is_told_from_a_token_that_is_none() {
+    let world = world(ISSUERS).await;
+    let undecided = |identities: &Identities, sent: &str| {
+        assert!(
+            identities
+                .authenticate(&Presented::headers(&headers(&[sent])))
+                .is_none(),
+            "{sent}"
+        );
+        identities.undecided(&Presented::headers(&headers(&[sent])))
+    };
+    let unmapped = world.bearer("nobody", NOW + 60, None);
+    let past = world.bearer("desk", NOW - 60, None);
+    for known in [&unmapped, &past, "Bearer unknown", "Bearer a.b.c"] {
+        assert_eq!(undecided(&world.identities, known), None, "{known}");
+    }
+    let gone = Arc::new(parsed(ISSUERS).unwrap());
+    *world.identities.callers.write().unwrap() = gone;
+    let bearer = world.bearer("desk", NOW + 60, None);
+    assert_eq!(undecided(&world.identities, &bearer), Some("the issuer of the token"));
+    assert_eq!(undecided(&world.identities, "Bearer unknown"), None);
 }
 
 fn headers(sent: &[&str]) -> http::HeaderMap {
@@ -540,32 +632,32 @@ async fn a_file_without_the_list_of_services_is_not_taken_while_it_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_system_is_of_one_role_in_both_files() {
     let world = world(CERTIFICATES).await;
-    let tokens = |system: &str, role, agency: Option<&str>, token: &str| {
+    let tokens = |system: &str, roles, agency: Option<&str>, token: &str| {
         [Token {
             token: token.to_owned(),
             system: system.to_owned(),
             agency: agency.map(str::to_owned),
-            role,
+            roles,
         }]
     };
     // At the start, also beside a token that is revoked.
     for token in [TOKEN, ""] {
-        let held = table(&tokens("bank", Role::Operator, None, token)).unwrap();
+        let held = table(&tokens("bank", Roles::OPERATOR, None, token)).unwrap();
         let refused = world.source().read(&Callers::default(), held.systems()).unwrap_err();
-        assert!(refused.to_string().contains("`bank` has one role"), "{refused}");
+        assert!(refused.to_string().contains("`bank` has other roles"), "{refused}");
     }
-    let refused = table(&tokens("audit", Role::Auditor, None, TOKEN)).unwrap_err();
+    let refused = table(&tokens("audit", Roles::AUDITOR, None, TOKEN)).unwrap_err();
     assert!(refused.to_string().contains("Remit's own services"), "{refused}");
     // When the file of tokens changes.
     let file = TokenFile::hold(&world.folder.path().join("tokens.json")).unwrap();
-    for (role, agency) in [(Role::Operator, None), (Role::Agency, Some("police-510100"))] {
-        file.write(&tokens("bank", role, agency, "another-token-of-the-bank"))
+    for (roles, agency) in [(Roles::OPERATOR, None), (Roles::AGENCY, Some("police-510100"))] {
+        file.write(&tokens("bank", roles, agency, "another-token-of-the-bank"))
             .unwrap();
         world.look().await;
-        assert!(world.trouble().unwrap().contains("`bank` has one role"), "{role:?}");
+        assert!(world.trouble().unwrap().contains("`bank` has other roles"), "{roles}");
         assert_eq!(world.system(&["Bearer another-token-of-the-bank"], None), None);
     }
-    file.write(&tokens("bank", Role::Partner, None, "another-token-of-the-bank"))
+    file.write(&tokens("bank", Roles::PARTNER, None, "another-token-of-the-bank"))
         .unwrap();
     world.look().await;
     assert_eq!(world.trouble(), None);
@@ -577,6 +669,6 @@ async fn a_system_is_of_one_role_in_both_files() {
     tokio::spawn(follow(Arc::downgrade(&world.identities), world.source()));
     world.write(&CERTIFICATES.replace("role: partner", "role: operator"));
     world.look().await;
-    assert!(world.trouble().unwrap().contains("`bank` has one role"));
-    assert_eq!(world.identities.callers().systems["bank"].0, Role::Partner);
+    assert!(world.trouble().unwrap().contains("`bank` has other roles"));
+    assert_eq!(world.identities.callers().systems["bank"].0, Roles::PARTNER);
 }

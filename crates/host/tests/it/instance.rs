@@ -19,7 +19,7 @@ use host::{
 };
 use journal::{Clock as _, ManualClock, SystemClock};
 use rpc::{
-    Role, Token,
+    Roles, Token,
     client::{Bearer, Caller, connect_over},
     tls::{Tls, Trusting},
 };
@@ -242,18 +242,18 @@ async fn alone(callers: Option<&str>) {
     }
     drop(ports);
     write_secret(&path("receipt.key"), &[7; 32]);
-    let token = |system: &str, agency: Option<&str>, role| Token {
+    let token = |system: &str, agency: Option<&str>, roles| Token {
         token: format!("a-token-that-only-{system}-knows"),
         system: system.to_owned(),
         agency: agency.map(str::to_owned),
-        role,
+        roles,
     };
     let tokens = [
-        token("operator", None, Role::Operator),
-        token("intake", None, Role::Service),
-        token("routing", None, Role::Service),
-        token("audit", None, Role::Service),
-        token("police-440000-desk", Some("police-440000"), Role::Agency),
+        token("operator", None, Roles::OPERATOR),
+        token("intake", None, Roles::SERVICE),
+        token("routing", None, Roles::SERVICE),
+        token("audit", None, Roles::SERVICE),
+        token("police-440000-desk", Some("police-440000"), Roles::AGENCY),
     ];
     write_secret(&path("tokens.json"), serde_json::to_string(&tokens).unwrap().as_bytes());
 

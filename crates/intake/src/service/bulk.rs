@@ -311,7 +311,7 @@ fn texts(request: &SubmitReportRequest) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
-    use rpc::{OfficerKey, Role};
+    use rpc::{OfficerKey, Roles};
 
     use super::*;
 
@@ -319,7 +319,7 @@ mod tests {
         Identity {
             system: system.to_owned(),
             agency: None,
-            role: Role::Partner,
+            roles: Roles::PARTNER,
             officer: None,
             officer_key: OfficerKey::default(),
             proof: rpc::Proof::Token,

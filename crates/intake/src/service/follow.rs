@@ -84,7 +84,7 @@ impl Service {
         caller: &Identity,
         stored: &StoredReport,
     ) -> Result<bool, Failure> {
-        let sender = stored.sender.agency.as_ref().filter(|_| caller.role != Role::Operator);
+        let sender = stored.sender.agency.as_ref().filter(|_| !caller.is(Role::Operator));
         self.is_hidden(caller.agency.iter().chain(sender), stored).await
     }
 }

@@ -42,7 +42,7 @@ use intake::{
 };
 use journal::{Arrival, Change, Clock, Draft, Entropy, Head, Logged, ManualClock, Opened, SeededEntropy, Time};
 use places::Territories;
-use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
+use rpc::{Limits, Roles, Server, Token, Tokens, client::Caller};
 use sql::Error;
 use tempfile::TempDir;
 use tokio::{io::AsyncRead, net::TcpListener};
@@ -521,38 +521,49 @@ pub struct Served {
     _shutdown: tokio_util::sync::DropGuard,
 }
 
-const TOKENS: [(&str, Option<&str>, Role); 11] = [
-    ("intake", None, Role::Service),
-    ("operator", None, Role::Operator),
-    ("hotline-archive", Some("content-regulator-CN"), Role::Agency),
-    ("hotline", Some("content-regulator-CN"), Role::Agency),
-    ("handan", Some("police-130400"), Role::Agency),
+const TOKENS: [(&str, Option<&str>, Roles); 11] = [
+    ("intake", None, Roles::SERVICE),
+    ("operator", None, Roles::OPERATOR),
+    ("hotline-archive", Some("content-regulator-CN"), Roles::AGENCY),
+    ("hotline", Some("content-regulator-CN"), Roles::AGENCY),
+    ("handan", Some("police-130400"), Roles::AGENCY),
     // Not in intake's initial directory.
-    ("nanning", Some("police-450100"), Role::Agency),
-    ("routing", None, Role::Service),
-    ("audit", None, Role::Service),
-    // Roles that see no report, whatever agency their tokens name.
-    ("inspector", Some("content-regulator-CN"), Role::Auditor),
-    ("relay", Some("content-regulator-CN"), Role::Service),
-    ("platform", None, Role::Partner),
+    ("nanning", Some("police-450100"), Roles::AGENCY),
+    ("routing", None, Roles::SERVICE),
+    ("audit", None, Roles::SERVICE),
+    // Roles that see no report.
+    ("inspector", None, Roles::AUDITOR),
+    ("relay", None, Roles::SERVICE),
+    ("platform", None, Roles::PARTNER),
 ];
 
 pub fn token(system: &str) -> String {
     format!("{system}-token-of-the-tests")
 }
 
+/// A caller for each role, with that role alone.
+fn single() -> impl Iterator<Item = (String, Option<&'static str>, Roles)> {
+    rpc::Role::ALL.into_iter().map(|role| {
+        let agency = Roles::CASEWORK.has(role).then_some("police-450100");
+        (format!("only-{role}"), agency, Roles::of(&[role]))
+    })
+}
+
 /// All callers and their tokens.
 pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
-    TOKENS.iter().map(|(system, agency, role)| {
+    let known = TOKENS
+        .into_iter()
+        .map(|(system, agency, roles)| (system.to_owned(), agency, roles));
+    known.chain(single()).map(|(system, agency, roles)| {
         let identity = rpc::Identity {
-            system: (*system).to_owned(),
+            system: system.clone(),
             agency: agency.map(|id| names::AgencyId::new(id).unwrap()),
-            role: *role,
+            roles,
             officer: None,
             officer_key: rpc::OfficerKey::default(),
             proof: rpc::Proof::Token,
         };
-        (identity, token(system))
+        (identity, token(&system))
     })
 }
 
@@ -606,13 +617,12 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         entropy,
     };
     let intake = Intake::start_with(Arc::clone(&faults), parts, &shutdown);
-    let tokens: Vec<_> = TOKENS
-        .iter()
-        .map(|(system, agency, role)| Token {
-            token: token(system),
-            system: (*system).to_owned(),
-            agency: agency.map(str::to_owned),
-            role: *role,
+    let tokens: Vec<_> = callers()
+        .map(|(caller, token)| Token {
+            token,
+            system: caller.system,
+            agency: caller.agency.map(|agency| agency.to_string()),
+            roles: caller.roles,
         })
         .collect();
     let server = Server {

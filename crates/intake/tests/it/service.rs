@@ -720,11 +720,22 @@ async fn p7_a_reveal_with_a_request_id_is_recorded_once_and_for_one_asker() {
             request.metadata_mut().insert_bin(rpc::OFFICER, officer);
         }
         served
-            .client("operator")
+            .client("handan")
             .reveal_reporter(request)
             .await
             .map(tonic::Response::into_inner)
     };
+    // Not whoever runs the services, nor a desk whose agency does not lead.
+    let operator = served
+        .client("operator")
+        .reveal_reporter(request(one))
+        .await
+        .unwrap_err();
+    assert_eq!(operator.code(), Code::PermissionDenied, "{operator}");
+    assert!(operator.message().contains("role desk"), "{operator}");
+    let other = reveal(request(one), None).await.unwrap_err();
+    assert_eq!(other.code(), Code::NotFound, "{other}");
+    served.routing.decide(&["police-130400"], &[]);
     let first = reveal(request(one), Some("王警官")).await.unwrap();
     assert_eq!(reveal(request(one), Some("王警官")).await.unwrap(), first);
     assert_eq!(recorded().await, 1);

@@ -87,6 +87,15 @@ struct Given {
     /// Name in the servers' certificates, where that is not the host of their addresses
     #[arg(long, value_name = "NAME", value_parser = server_name)]
     server_name: Option<String>,
+    /// PEM file of the certificate that is shown to servers
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// PEM file of its private key; the key itself is not kept
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+    /// Whether something else encrypts what goes to the cluster: then addresses of http:// do, too
+    #[arg(long, value_name = "true|false")]
+    encrypted_elsewhere: Option<bool>,
     /// File with the log's verifier keys, such as its log.vkey
     #[arg(long, value_name = "FILE")]
     log_key_file: Option<PathBuf>,
@@ -189,9 +198,12 @@ fn set(context: &mut Context, given: Given) -> anyhow::Result<()> {
     for (kept, given) in texts {
         *kept = given.or_else(|| kept.take());
     }
+    context.encrypted_elsewhere = given.encrypted_elsewhere.unwrap_or(context.encrypted_elsewhere);
     let paths = [
         (&mut context.token_file, given.token_file),
         (&mut context.ca_file, given.ca_file),
+        (&mut context.client_cert, given.client_cert),
+        (&mut context.client_key, given.client_key),
         (&mut context.log_key_file, given.log_key_file),
         (&mut context.data_dir, given.data_dir),
     ];
@@ -240,7 +252,13 @@ fn show(name: &str, context: &Context, json: bool) -> anyhow::Result<()> {
         ("audit", context.audit.clone()),
         ("token file", path(&context.token_file)),
         ("ca file", path(&context.ca_file)),
+        ("client certificate", path(&context.client_cert)),
+        ("client key", path(&context.client_key)),
         ("server name", context.server_name.clone()),
+        (
+            "encrypted elsewhere",
+            context.encrypted_elsewhere.then(|| "true".to_owned()),
+        ),
         ("log key", path(&context.log_key_file)),
         ("data dir", path(&context.data_dir)),
         ("utc offset", context.utc_offset.clone()),

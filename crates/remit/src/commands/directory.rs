@@ -9,9 +9,9 @@ use std::{
 };
 
 use api::routing::{
-    Agency, ApplyDirectoryRequest, ApplyDirectoryResponse, DifferenceKind, DirectorySpec, GetDirectoryRequest,
-    ListAgenciesRequest, ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest,
-    LocateAgencyRequest, LocateAgencyResponse, apply_directory_request::Part,
+    Agency, ApplyDirectoryRequest, ApplyDirectoryResponse, ApproveDirectoryRequest, DifferenceKind, DirectorySpec,
+    GetDirectoryRequest, ListAgenciesRequest, ListAgenciesResponse, ListDesksRequest, ListDesksResponse,
+    ListDirectoryVersionsRequest, LocateAgencyRequest, LocateAgencyResponse, apply_directory_request::Part,
     directory_service_client::DirectoryServiceClient, locate_agency_request::Place,
 };
 use api::text_in;
@@ -77,10 +77,12 @@ Examples:
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
     },
-    /// Apply a file, completely or not at all; every version is kept
+    /// Propose a file, as a whole; another officer puts it in force
+    ///
+    /// Until the first case is opened, one is enough, and it is in force at once. Every version is kept.
     #[command(after_help = "\
 Examples:
-  remit directory apply agencies.yaml
+  remit directory apply agencies.yaml --officer o-17
   remit directory apply changes.yaml --changes --etag 5b1f…
   printf 'remove: [police-320600]' | remit directory apply - --changes")]
     Apply {
@@ -90,6 +92,27 @@ Examples:
         #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
         etag: String,
         /// Request id, a UUID: repeated with the same files within 24 hours it has the first answer
+        #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+        request_id: String,
+    },
+    /// Put the proposed directory in force, as another officer than the one who proposed it
+    #[command(after_help = "\
+Examples:
+  remit directory approve --dry-run                        what is proposed, and what it would change
+  remit directory approve 5b1f… --officer o-18")]
+    Approve {
+        /// Its etag, as `remit directory apply` printed it
+        #[arg(
+            value_name = "ETAG",
+            required_unless_present = "dry_run",
+            default_value = "",
+            hide_default_value = true
+        )]
+        etag: String,
+        /// Only show what would change
+        #[arg(long)]
+        dry_run: bool,
+        /// Request id, a UUID: repeated within 24 hours it has the first answer
         #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
         request_id: String,
     },
@@ -208,6 +231,33 @@ impl Command {
                 };
                 let response = self.apply(proposal, spec).await?;
                 print_applied(&response, false, json)
+            }
+            Action::Approve {
+                etag,
+                dry_run,
+                request_id,
+            } => {
+                let request = ApproveDirectoryRequest {
+                    etag: etag.clone(),
+                    validate_only: *dry_run,
+                    request_id: request_id.clone(),
+                };
+                let (mut client, target) = self.client()?;
+                let failed = Failed::call(&target.address);
+                let response = client.approve_directory(request).await.map_err(failed)?.into_inner();
+                if json {
+                    return output::json(&response);
+                }
+                let proposed = format!("proposed by {}; its etag is {}", response.proposed_by, response.etag);
+                let applied = ApplyDirectoryResponse {
+                    etag: response.etag,
+                    applied: response.applied,
+                    differences: response.differences,
+                    difference_count: response.difference_count,
+                    ..ApplyDirectoryResponse::default()
+                };
+                print_applied(&applied, *dry_run, json)?;
+                Ok(line(proposed)?)
             }
             Action::Locate {
                 place,
@@ -496,6 +546,13 @@ fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io:
         1 => "1 difference".to_owned(),
         count => format!("{count} differences"),
     };
+    if response.proposed {
+        line(format_args!("{count}; proposed, and not in force"))?;
+        return line(format_args!(
+            "another officer puts it in force: remit directory approve {} --officer NAME",
+            response.etag
+        ));
+    }
     match (tried, response.applied, response.ownerless.is_empty()) {
         (true, _, true) => line(format_args!("{count}; nothing was applied")),
         (true, _, false) => line(format_args!("{count}; it would be refused").style(bad())),

@@ -118,7 +118,7 @@ Examples:
     },
     /// Show who reported: name and contact
     ///
-    /// For the lead agency of the report's case, and for operators. The request is itself recorded
+    /// For the lead agency of the report's case (the role desk). The request is itself recorded
     /// as a change of the report, with its purpose, before anything is shown, and the reporter sees
     /// it with the receipt.
     #[command(after_help = "\

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use api::routing::{
-    ActivateRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, GetCaseRequest, GetRuleSetRequest,
-    ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, RouteDecision, RuleSet,
-    SimulateRuleSetRequest, case_service_client::CaseServiceClient, rule_set_service_client::RuleSetServiceClient,
-    simulate_rule_set_response::Update,
+    ActivateRuleSetRequest, ApproveRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, GetCaseRequest,
+    GetRuleSetRequest, ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, RouteDecision,
+    RuleSet, SimulateRuleSetRequest, case_service_client::CaseServiceClient,
+    rule_set_service_client::RuleSetServiceClient, simulate_rule_set_response::Update,
 };
 use clap::{Args, Subcommand};
 use decision::directory::AgencyId;
@@ -106,7 +106,25 @@ Examples:
         #[arg(long)]
         summary: bool,
     },
-    /// Put a rule set in force; existing cases keep their routes
+    /// Put the proposed rule set in force, as another officer than the one who proposed it
+    #[command(after_help = "\
+Examples:
+  remit route approve ruleSets/5b1f… --dry-run
+  remit route approve ruleSets/5b1f… --officer o-18")]
+    Approve {
+        /// Its name, `ruleSets/{digest}`, as `remit route activate` printed it
+        name: String,
+        /// Only show what would change
+        #[arg(long)]
+        dry_run: bool,
+        /// Request id, a UUID: repeated within 24 hours it has the first answer
+        #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+        request_id: String,
+    },
+    /// Propose to put a rule set in force; existing cases keep their routes
+    ///
+    /// Another officer puts it in force. Until the first case is opened, one is enough, and it is in
+    /// force at once.
     #[command(after_help = "\
 Examples:
   remit route activate rules.yaml
@@ -225,7 +243,45 @@ impl Command {
                     return output::json(&answer);
                 }
                 let rule_set = answer.rule_set.unwrap_or_default();
-                line(format_args!("in force: {} ({})", rule_set.table_id, rule_set.name))?;
+                let state = if answer.proposed { "proposed" } else { "in force" };
+                line(format_args!("{state}: {} ({})", rule_set.table_id, rule_set.name))?;
+                if answer.proposed {
+                    line(format_args!(
+                        "another officer puts it in force: remit route approve {} --officer NAME",
+                        rule_set.name
+                    ))?;
+                }
+                Ok(())
+            }
+            Action::Approve {
+                name,
+                dry_run,
+                request_id,
+            } => {
+                let request = ApproveRuleSetRequest {
+                    name,
+                    validate_only: dry_run,
+                    request_id,
+                };
+                let (mut client, failed) = server.client()?;
+                let answer = client.approve_rule_set(request).await.map_err(failed)?.into_inner();
+                if json {
+                    return output::json(&answer);
+                }
+                let difference = answer.difference.unwrap_or_default();
+                for found in &difference.lines {
+                    line(found)?;
+                }
+                let more = usize::try_from(difference.difference_count).unwrap_or(0);
+                if more > difference.lines.len() {
+                    line(format_args!("… and {} more", more - difference.lines.len()))?;
+                }
+                let rule_set = answer.rule_set.unwrap_or_default();
+                let state = if dry_run { "proposed" } else { "in force" };
+                line(format_args!(
+                    "{state}: {} ({}), by {}",
+                    rule_set.table_id, rule_set.name, answer.proposed_by
+                ))?;
                 Ok(())
             }
             Action::Replay { case, route } => server.replay(case, route, json).await,

@@ -14,7 +14,7 @@ use host::{
     token_file::{self, TokenFile, read, secret},
 };
 use journal::SystemEntropy;
-use rpc::{Role, Token};
+use rpc::{Role, Roles, Token};
 use tonic::Code;
 
 use super::directory::offline;
@@ -53,14 +53,18 @@ Examples:
   remit token add police-320508
   remit token add police-320508 --system gusu-archive
   remit token add police-320508 --file /etc/remit/tokens.json --agencies agencies.yaml
-  remit token add --role partner --system city-bank")]
+  remit token add police-320508 --system gusu-review --roles reviewer
+  remit token add --role partner --system city-bank
+  remit token add --roles directory-editor --system registry-office")]
     Add {
         /// Id of the agency, such as police-320508; for systems of agencies only
-        #[arg(required_if_eq("role", "agency"))]
         agency: Option<String>,
-        /// What the caller may do
-        #[arg(long, value_enum, default_value = "agency")]
-        role: RoleName,
+        /// The usual roles of such a caller [default: agency]
+        #[arg(long, value_enum)]
+        role: Option<RoleName>,
+        /// Single roles instead, separated by commas
+        #[arg(long, value_delimiter = ',', value_name = "ROLES", value_parser = one_role, conflicts_with = "role")]
+        roles: Vec<Role>,
         /// Name of the calling system [default: the agency's id and `-desk`]
         #[arg(long, value_name = "NAME", required_unless_present = "agency")]
         system: Option<String>,
@@ -97,31 +101,39 @@ Examples:
     Renew,
 }
 
-/// A role on the command line.
+/// Whose usual roles.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum RoleName {
-    /// A system of an agency
+    /// A system of an agency: submitter, desk, reviewer, supervisor, inspector
     Agency,
-    /// A system that passes reports on: a platform, a bank, a hotline
+    /// A system that passes reports on, a platform, a bank, a hotline: submitter
     Partner,
-    /// Runs the services; sees no content
+    /// Runs the services, sees no content: submitter, operator, directory-editor, rules-editor
     Operator,
-    /// Reads the log with its details
+    /// Reads the log with its details: auditor
     Auditor,
-    /// One of Remit's own services: intake, routing or audit
+    /// One of Remit's own services, intake, routing or audit: service
     Service,
 }
 
-impl From<RoleName> for Role {
+impl From<RoleName> for Roles {
     fn from(role: RoleName) -> Self {
         match role {
-            RoleName::Agency => Self::Agency,
-            RoleName::Partner => Self::Partner,
-            RoleName::Operator => Self::Operator,
-            RoleName::Auditor => Self::Auditor,
-            RoleName::Service => Self::Service,
+            RoleName::Agency => Self::AGENCY,
+            RoleName::Partner => Self::PARTNER,
+            RoleName::Operator => Self::OPERATOR,
+            RoleName::Auditor => Self::AUDITOR,
+            RoleName::Service => Self::SERVICE,
         }
     }
+}
+
+fn one_role(name: &str) -> Result<Role, String> {
+    Role::named(name).ok_or_else(|| {
+        let known = Role::ALL.map(Role::name);
+        let meant = nearest(name, known).map(|meant| format!("; did you mean `{meant}`?"));
+        format!("is none of {}{}", known.join(", "), meant.unwrap_or_default())
+    })
 }
 
 impl Command {
@@ -174,13 +186,21 @@ impl Command {
             Action::Add {
                 agency,
                 role,
+                roles,
                 system,
                 agencies,
                 territories,
             } => {
-                if role != RoleName::Agency && agency.is_some() {
+                if role.is_some_and(|role| role != RoleName::Agency) && agency.is_some() {
                     let message = "only systems of agencies name an agency; leave it out, or the role".to_owned();
                     return Err(Failed::Usage(message).into());
+                }
+                let roles = match roles.as_slice() {
+                    [] => Roles::from(role.unwrap_or(RoleName::Agency)),
+                    single => Roles::of(single),
+                };
+                if let Err(error) = roles.check(agency.is_some()) {
+                    return Err(Failed::Usage(format!("the system {error}")).into());
                 }
                 let agency = agency.as_deref().map(AgencyId::new).transpose();
                 let agency = agency.map_err(|error| Failed::Usage(error.to_string()))?;
@@ -190,7 +210,7 @@ impl Command {
                     (None, None) => return Err(Failed::Usage("name the system with --system".to_owned()).into()),
                 };
                 let services = Service::ALL.map(Service::name);
-                if role == RoleName::Service && !services.contains(&system.as_str()) {
+                if roles.is_service() && !services.contains(&system.as_str()) {
                     let message = format!("Remit's own services are {}; `{system}` is none", services.join(", "));
                     return Err(Failed::Usage(message).into());
                 }
@@ -211,7 +231,7 @@ impl Command {
                         token: token.clone(),
                         system: system.clone(),
                         agency: agency.map(|agency| agency.to_string()),
-                        role: role.into(),
+                        roles,
                     });
                     Ok(())
                 })?;
@@ -283,24 +303,23 @@ fn list(tokens: &[Token], json: bool) -> anyhow::Result<()> {
             .iter()
             .map(|token| {
                 serde_json::json!({
-                    "system": token.system, "role": token.role, "agency": token.agency, "revoked": token.is_revoked(),
+                    "system": token.system, "roles": token.roles, "agency": token.agency, "revoked": token.is_revoked(),
                 })
             })
             .collect();
         return output::value(&serde_json::json!({ "systems": systems }));
     }
     let width = tokens.iter().map(|token| token.system.len()).max().unwrap_or(0);
+    let agency = |token: &Token| token.agency.clone().unwrap_or_default();
+    let wide = tokens.iter().map(|token| agency(token).len()).max().unwrap_or(0);
     for token in tokens {
-        let role = RoleName::value_variants()
-            .iter()
-            .find(|role| Role::from(**role) == token.role);
-        let role = role.and_then(RoleName::to_possible_value);
         let revoked = if token.is_revoked() { "revoked" } else { "" };
+        let roles: Vec<_> = token.roles.iter().map(Role::name).collect();
         line(format_args!(
-            "{:width$}  {:8}  {}  {}",
+            "{:width$}  {:wide$}  {}  {}",
             token.system,
-            role.as_ref().map_or("", |role| role.get_name()),
-            token.agency.as_deref().unwrap_or_default(),
+            agency(token),
+            roles.join(","),
             revoked.style(bad())
         ))?;
     }

@@ -267,8 +267,33 @@ fn tokens_are_added_for_every_role_and_listed_revoked_and_rotated() {
     }
     assert_eq!(tokens(&["add", "--role", "service", "--system", "other"]).0, 2);
     assert_eq!(tokens(&["add", "police-320508", "--role", "partner"]).0, 2);
+    let single = [
+        "add",
+        "police-320508",
+        "--system",
+        "review",
+        "--roles",
+        "reviewer,inspector",
+    ];
+    assert_eq!(tokens(&single).0, 0);
+    for (roles, system, told) in [
+        ("reviewer", "nowhere", "has the role reviewer and names no agency"),
+        ("auditor,operator", "all", "the role auditor, which goes with no other"),
+        ("reviewers", "typo", "did you mean `reviewer`?"),
+    ] {
+        let (code, _, stderr) = tokens(&["add", "--roles", roles, "--system", system]);
+        assert!(code == 2 && stderr.contains(told), "{stderr}");
+    }
     let (_, listed, _) = tokens(&["list"]);
-    for expected in ["bank", "partner", "second", "operator", "court", "auditor"] {
+    for expected in [
+        "bank",
+        "submitter",
+        "second",
+        "rules-editor",
+        "court",
+        "auditor",
+        "reviewer,inspector",
+    ] {
         assert!(listed.contains(expected), "{listed}");
     }
     let content = || std::fs::read_to_string(&file).unwrap();

@@ -63,6 +63,18 @@ fn contexts_are_made_used_changed_and_removed() {
         "routing": "http://127.0.0.1:9", "utcOffset": "+05:30", "tokenFile": folder.path().join("prod.token"),
     }});
     assert_eq!(shown, expected);
+    let shown = ["--client-cert", "own.pem", "--client-key", "own.key"];
+    assert_eq!(
+        user.run(&[&["context", "set", "prod"][..], &shown[..2]].concat()).0,
+        2,
+        "half of it"
+    );
+    user.ok(&[&["context", "set", "prod", "--encrypted-elsewhere", "true"][..], &shown].concat());
+    let all = user.ok(&["context", "show", "prod"]);
+    assert!(all.contains("own.key") && all.contains("encrypted elsewhere"), "{all}");
+    user.ok(&["context", "set", "prod", "--encrypted-elsewhere", "false"]);
+    let all = user.ok(&["context", "show", "prod"]);
+    assert!(all.contains("own.pem") && !all.contains("encrypted elsewhere"), "{all}");
     let listed = user.ok(&["context", "use", "prod"]);
     assert!(listed.contains("* prod") && listed.contains("  test"), "{listed}");
     let (code, text) = user.run(&["context", "use", "prd"]);

@@ -93,7 +93,7 @@ fn a_directory_is_applied_and_survives_a_restart() {
     assert!(out.contains("2 differences; in force as "), "{out}");
     let (code, err) = server.fails(&["directory", "apply", changes, "--changes", "--as", "police-320000"]);
     assert!(
-        code == 1 && err.contains("only operators may call ApplyDirectory"),
+        code == 1 && err.contains("only callers with the role directory-editor may call ApplyDirectory"),
         "{err}"
     );
     server.stop();
@@ -145,8 +145,23 @@ fn p4_what_would_leave_an_open_case_without_owner_is_refused_naming_it() {
         "named.yaml",
         &ends.replace("2027-01-01", "2027-01-01, successor: police-450000"),
     );
-    let out = server.ok(&["directory", "apply", &named, "--changes"]);
-    assert!(out.contains("in force as "), "{out}");
+    let (code, err) = server.fails(&["directory", "apply", &named, "--changes"]);
+    assert!(code == 2 && err.contains("two people put a version in force"), "{err}");
+    let out = server.ok(&["directory", "apply", &named, "--changes", "--officer", "o-17"]);
+    let etag = out
+        .split_once("remit directory approve ")
+        .and_then(|(_, rest)| rest.split_once(' '));
+    let (etag, _) = etag.unwrap_or_else(|| panic!("{out}"));
+    assert!(out.contains("proposed, and not in force"), "{out}");
+    let (code, err) = server.fails(&["directory", "approve", etag, "--officer", "o-17"]);
+    assert!(code == 1 && err.contains("another officer must"), "{err}");
+    let seen = server.ok(&["directory", "approve", "--dry-run"]);
+    assert!(
+        seen.contains("police-450100  valid_to") && seen.contains(etag),
+        "{seen}"
+    );
+    let out = server.ok(&["directory", "approve", etag, "--officer", "o-18"]);
+    assert!(out.contains(&format!("in force as {etag}")), "{out}");
     server.stop();
 }
 

@@ -18,6 +18,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
     (
         "reads",
         &[
+            "access list",
             "case list",
             "case show",
             "case watch",

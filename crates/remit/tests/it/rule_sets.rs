@@ -66,8 +66,25 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
 
     // The simulated rule set is activated; the case keeps its route and is replayed by its own rule
     // set.
-    let out = server.ok(&["route", "activate", rules]);
-    assert!(out.starts_with("in force: ranked (ruleSets/"), "{out}");
+    let out = server.ok(&["route", "activate", rules, "--officer", "o-17"]);
+    let name = out
+        .strip_prefix("proposed: ranked (")
+        .and_then(|rest| rest.split_once(')'));
+    let (name, next) = name.unwrap_or_else(|| panic!("{out}"));
+    let next_step = format!("remit route approve {name} --officer NAME");
+    assert!(next.contains(&next_step), "{next}");
+    let (code, err) = server.fails(&["route", "approve", name, "--officer", "O-17"]);
+    assert!(code == 1 && err.contains("another officer must"), "{err}");
+    let seen = server.ok(&["route", "approve", name, "--dry-run"]);
+    assert!(
+        seen.contains("changed row gambling") && seen.contains("proposed: ranked"),
+        "{seen}"
+    );
+    let out = server.ok(&["route", "approve", name, "--officer", "o-18"]);
+    assert!(
+        out.contains(&format!("in force: ranked ({name}), by operator")),
+        "{out}"
+    );
     let listed = server.json(&["route", "list", "--json"]);
     let listed: Vec<bool> = listed["ruleSets"]
         .as_array()
@@ -97,8 +114,10 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     // Back, with a reason instead of a simulation.
     let before = server.json(&["route", "list", "--json"])["ruleSets"][1]["name"].clone();
     let before = before.as_str().unwrap();
-    let out = server.ok(&["route", "activate", before, "--without-simulation", "as it was"]);
-    assert_eq!(out, format!("in force: ranked ({before})\n"));
+    let reason = ["--without-simulation", "as it was", "--officer", "o-17"];
+    let out = server.ok(&[&["route", "activate", before][..], &reason].concat());
+    assert!(out.starts_with(&format!("proposed: ranked ({before})\n")), "{out}");
+    server.ok(&["route", "approve", before, "--officer", "o-18"]);
     let shown = server.json(&["route", "show"]);
     assert_eq!(shown["ruleSet"]["name"], before);
     let nothing = format!("ruleSets/{}", "00".repeat(32));

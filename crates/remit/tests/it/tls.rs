@@ -104,6 +104,68 @@ fn a_whole_instance_serves_tls_and_is_called_under_it() {
     server.stop();
 }
 
+/// Without a token, and with the roles that the file of callers gives it.
+#[test]
+fn who_shows_a_certificate_needs_no_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certs, data) = (folder.path().join("certs"), folder.path().join("data"));
+    let (code, said) = ran(&["dev-certs", certs.to_str().unwrap(), "--caller", "court"]);
+    assert_eq!(code, 0, "{said}");
+    let callers = folder.path().join("callers.yaml");
+    let text = "certificates:\n  - { name: spiffe://remit.local/court, system: court, roles: [auditor] }\n";
+    std::fs::write(&callers, text).unwrap();
+    let key = folder.path().join("callers.key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let mut flags = set(&certs, "all");
+    for (name, path) in [
+        ("tls.client_ca_file", certs.join("ca.pem")),
+        ("callers_file", callers),
+        ("callers_key_file", key),
+    ] {
+        flags.extend(["--set".to_owned(), format!("{name}={}", path.display())]);
+    }
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let server = Server::start_with(&data, &flags);
+    let (certificate, key) = (certs.join("court.pem"), certs.join("court.key"));
+    let shown = [
+        "--client-cert",
+        certificate.to_str().unwrap(),
+        "--client-key",
+        key.to_str().unwrap(),
+    ];
+    let call = |args: &[&str]| {
+        let output = server.remit(args).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    let (code, said) = call(&[&["access", "list", "--role", "reviewer"][..], &shown].concat());
+    assert!(code == 0 && said.contains("ReviewDisposition"), "{code} {said}");
+    assert!(!said.contains("ProposeDisposition"), "{said}");
+    let (code, said) = call(&[&["case", "list"][..], &shown].concat());
+    assert!(
+        code == 1 && said.contains("the roles of this caller: auditor"),
+        "{code} {said}"
+    );
+    let (code, said) = call(&["case", "list", "--client-cert", shown[1]]);
+    assert!(
+        code == 2 && said.contains("both --client-cert and --client-key"),
+        "{code} {said}"
+    );
+    let (code, said) = call(&[
+        "case",
+        "list",
+        "--client-cert",
+        shown[1],
+        "--client-key",
+        certs.join("ca.key").to_str().unwrap(),
+    ]);
+    assert!(code == 2 && said.contains("do not belong together"), "{code} {said}");
+    let (code, said) = call(&["access", "list", "--role", "chief"]);
+    assert!(code == 2 && said.contains("`chief` is no role"), "{code} {said}");
+    server.stop();
+}
+
 #[test]
 fn dev_certs_makes_an_authority_once_and_certificates_anew() {
     let folder = tempfile::tempdir().unwrap();

@@ -430,6 +430,10 @@ impl Versions for SqlStore {
         journal::earlier(&self.db, request).await
     }
 
+    async fn proposal(&self, kind: VersionKind) -> Result<Option<versions::Proposal>, Error> {
+        versions::proposal(&self.db, kind).await
+    }
+
     async fn create(&self, version: &NewVersion, now: Time) -> Result<Created, Error> {
         sql::transact!(self.db, |tx| versions::try_create(
             &mut tx,
@@ -449,7 +453,13 @@ impl Versions for SqlStore {
         match &activated {
             Activated::Done(active) => self.current.advance(active),
             Activated::Outdated => drop(self.refresh().await?),
-            Activated::Unchanged | Activated::Ownerless(_) | Activated::Earlier(_) => {}
+            Activated::Unchanged
+            | Activated::Proposed
+            | Activated::Nameless
+            | Activated::NotProposed
+            | Activated::SamePerson
+            | Activated::Ownerless(_)
+            | Activated::Earlier(_) => {}
         }
         Ok(activated)
     }

@@ -10,6 +10,10 @@
 //! to [`Versions::activate`] with the digests of the pair it was proposed against. If there was
 //! another switch meanwhile, the answer is [`Activated::Outdated`]: propose again.
 //!
+//! Two people put a version in force: one proposes, another approves ([`Hand`]). That is checked where
+//! the switch is made, and nowhere else. Until the first case is opened one is enough: there is
+//! nothing yet that a route decides.
+//!
 //! `versions/kept.rs` stores and reads contents, `versions/switch.rs` the active versions.
 
 mod kept;
@@ -17,7 +21,7 @@ mod switch;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::event::Actor;
+use api::event::{Actor, VersionDifference};
 use async_trait::async_trait;
 use decision::{
     directory::{AgencyId, Directory},
@@ -30,7 +34,7 @@ use uuid::Uuid;
 pub(crate) use self::switch::{active, load, none_active, try_seed, was_active};
 pub(super) use self::{
     kept::{read_directory, read_rule_set, source, versions},
-    switch::{activations, former, former_in, hold, ownerless, try_activate, try_create},
+    switch::{activations, former, former_in, hold, ownerless, proposal, try_activate, try_create},
 };
 use crate::active::{Active, Digests, VersionKind};
 
@@ -61,6 +65,8 @@ pub struct Request {
     pub done: Vec<u8>,
     /// The encoded answer where everything was so already.
     pub unchanged: Vec<u8>,
+    /// The encoded answer where it was proposed.
+    pub proposed: Vec<u8>,
 }
 
 /// The result of creating a version.
@@ -81,6 +87,10 @@ pub struct Activation {
     pub next: Active,
     /// The active pair when it was proposed.
     pub seen: Digests,
+    /// Who: the first of two, or the second.
+    pub hand: Hand,
+    /// How it differs from the active pair.
+    pub difference: VersionDifference,
     /// The reason, if one is required; logged.
     pub purpose: String,
     /// Who switches, as logged.
@@ -91,11 +101,53 @@ pub struct Activation {
     pub request: Option<Request>,
 }
 
-/// The result of a switch. Only `Done` wrote anything.
+/// Whose hand switches. Officers are in the form in which names of people are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hand {
+    /// The first of two: proposes, or switches where one is enough.
+    First {
+        /// The acting officer, if one is named.
+        officer: Option<String>,
+    },
+    /// The second of two: approves what another proposed.
+    Second {
+        /// The acting officer.
+        officer: String,
+    },
+}
+
+/// What was proposed, and is not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// The version.
+    pub digest: Bytes32,
+    /// The version that was in force then.
+    pub against: Bytes32,
+    /// Who proposed it, in the form in which names of people are compared.
+    pub officer: String,
+    /// Through which system.
+    pub system: String,
+    /// Why, if that was said.
+    pub purpose: String,
+    /// When.
+    pub propose_time: Time,
+    /// Id of its event.
+    pub event_id: Uuid,
+}
+
+/// The result of a switch. Only `Done` and `Proposed` wrote anything.
 #[derive(Clone, Debug)]
 pub enum Activated {
     /// Done.
     Done(Arc<Active>),
+    /// Proposed: a second person has to approve it.
+    Proposed,
+    /// Two people are needed, and the first is not named.
+    Nameless,
+    /// Nobody has proposed it, or another version was in force then.
+    NotProposed,
+    /// Who proposed it cannot approve it.
+    SamePerson,
     /// The pair was active already.
     Unchanged,
     /// Another switch came first; [`Versions::active`] returns its pair.
@@ -160,6 +212,9 @@ pub trait Versions: Send + Sync + 'static {
 
     /// Switches, with a change for each kind that differs, in one durable transaction.
     async fn activate(&self, activation: &Activation, now: Time) -> Result<Activated, Error>;
+
+    /// What is proposed of a kind and not in force; `None` if nothing is.
+    async fn proposal(&self, kind: VersionKind) -> Result<Option<Proposal>, Error>;
 
     /// Open cases that would lose their owner under a directory. May change until the switch.
     async fn ownerless(&self, directory: &Directory) -> Result<Ownerless, Error>;

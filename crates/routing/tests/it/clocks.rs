@@ -10,7 +10,7 @@ use decision::directory::{AgencyId, Directory};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use routing::case::{Refusal, State};
 use routing::clocks::Ticker;
-use routing::store::versions::{Activation, Versions as _};
+use routing::store::versions::{Activated, Activation, Versions as _};
 use routing::store::{Acted, MissedClock, Store as _};
 use testkit::Backend;
 use tokio_util::sync::CancellationToken;
@@ -453,12 +453,15 @@ async fn p5_a_clock_in_working_time_counts_by_its_owners_desk(backend: Backend) 
     let activation = Activation {
         seen: fixture.store.active().digests(),
         next,
+        hand: crate::fixture::first(),
+        difference: Default::default(),
         purpose: String::new(),
         actor: Default::default(),
         traceparent: String::new(),
         request: None,
     };
-    fixture.store.activate(&activation, fixture.now()).await.unwrap();
+    let activated = crate::fixture::activate(&*fixture.store, activation, fixture.now()).await;
+    assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
     // Monday 17:00: an hour on that day, and three on the next.
     fixture.clock.advance(8 * HOUR);
     let case = fixture.open(&[gambling()]).await[0];

@@ -2,9 +2,10 @@
 
 use api::routing::apply_directory_request::Part;
 use api::routing::{
-    ApplyDirectoryRequest, ApplyDirectoryResponse, DifferenceKind, DirectorySpec, GetAgencyRequest,
-    GetDirectoryRequest, GetTerritoryRequest, ListAgenciesRequest, ListDesksRequest, ListDirectoryVersionsRequest,
-    ListTerritoriesRequest, LocateAgencyRequest, TerritoryLevel, locate_agency_request::Place,
+    ApplyDirectoryRequest, ApplyDirectoryResponse, ApproveDirectoryRequest, DifferenceKind, DirectorySpec,
+    GetAgencyRequest, GetDirectoryRequest, GetTerritoryRequest, ListAgenciesRequest, ListDesksRequest,
+    ListDirectoryVersionsRequest, ListTerritoriesRequest, LocateAgencyRequest, TerritoryLevel,
+    locate_agency_request::Place,
 };
 use decision::directory::{Directory, LIMIT};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -15,7 +16,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::fixture::gambling;
-use crate::service::Running;
+use crate::service::{Running, acting};
 
 testkit::on_each_backend!(
     operators_apply_and_others_read,
@@ -30,7 +31,7 @@ testkit::on_each_backend!(
 );
 
 /// A file in parts, behind its announcement.
-fn parts(spec: DirectorySpec, file: &str) -> Vec<ApplyDirectoryRequest> {
+pub fn parts(spec: DirectorySpec, file: &str) -> Vec<ApplyDirectoryRequest> {
     let part = |part| ApplyDirectoryRequest { part: Some(part) };
     let spec = DirectorySpec {
         agencies_size_bytes: file.len() as i64 - spec.territories_size_bytes,
@@ -48,19 +49,29 @@ async fn apply(
     spec: DirectorySpec,
     file: &str,
 ) -> Result<ApplyDirectoryResponse, Status> {
-    let parts = futures::stream::iter(parts(spec, file));
-    let response = running.directory(system).apply_directory(parts).await;
-    response.map(tonic::Response::into_inner)
+    let mut directory = running.directory(system);
+    let sent = acting(futures::stream::iter(parts(spec, file)), "o-1");
+    let mut applied = directory.apply_directory(sent).await?.into_inner();
+    if applied.proposed {
+        let request = ApproveDirectoryRequest {
+            etag: applied.etag.clone(),
+            ..ApproveDirectoryRequest::default()
+        };
+        let approved = directory.approve_directory(acting(request, "o-2")).await?.into_inner();
+        assert_eq!(approved.differences, applied.differences);
+        (applied.proposed, applied.applied) = (false, approved.applied);
+    }
+    Ok(applied)
 }
 
-fn changes() -> DirectorySpec {
+pub fn changes() -> DirectorySpec {
     DirectorySpec {
         changes: true,
         ..Default::default()
     }
 }
 
-const GUSU: &str = "put:\n  - {id: police-320508, functions: [police], territory: '320508', \
+pub const GUSU: &str = "put:\n  - {id: police-320508, functions: [police], territory: '320508', \
                     name: {zh: 姑苏, en: Gusu desk}, superior: police-320000}\n";
 
 async fn operators_apply_and_others_read(backend: Backend) {

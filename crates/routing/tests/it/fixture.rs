@@ -16,7 +16,7 @@ use routing::Routing;
 use routing::active::{Active, Current};
 use routing::case::{Acknowledge, Action, Part, Party, Sight, State, Worklist};
 use routing::clocks::Ticker;
-use routing::store::versions::{Activated, Activation, Versions};
+use routing::store::versions::{Activated, Activation, Hand, Versions};
 use routing::store::{Acted, Command, FeedItem, ReportNews, Route, SqlStore, Store, StoredCase};
 use sql::{Db, Row, Value};
 use testkit::Backend;
@@ -222,12 +222,14 @@ impl Fixture {
         let activation = Activation {
             seen: self.store.active().digests(),
             next: shipped().with_directory(Arc::new(directory)).unwrap(),
+            hand: first(),
+            difference: api::event::VersionDifference::default(),
             purpose: String::new(),
             actor: api::event::Actor::default(),
             traceparent: String::new(),
             request: None,
         };
-        let activated = self.store.activate(&activation, self.now()).await.unwrap();
+        let activated = activate(&*self.store, activation, self.now()).await;
         assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
     }
 
@@ -516,4 +518,24 @@ pub fn request(command: Command, id: u128, content: u8) -> Command {
 /// State and owner.
 pub fn standing(stored: &StoredCase) -> (State, Option<&str>) {
     (stored.case.state(), stored.case.owner().map(AgencyId::as_str))
+}
+
+/// The first of two people.
+pub fn first() -> Hand {
+    Hand::First {
+        officer: Some("o-1".to_owned()),
+    }
+}
+
+/// Switches as two people do: one proposes, where one is not enough, and another approves.
+pub async fn activate(store: &dyn Versions, activation: Activation, now: Time) -> Activated {
+    let activated = store.activate(&activation, now).await.unwrap();
+    if !matches!(activated, Activated::Proposed) {
+        return activated;
+    }
+    let hand = Hand::Second {
+        officer: "o-2".to_owned(),
+    };
+    let second = Activation { hand, ..activation };
+    store.activate(&second, now).await.unwrap()
 }

@@ -29,4 +29,5 @@ mod rule_sets;
 mod service;
 mod sight;
 mod supervision;
+mod two_people;
 mod versions;

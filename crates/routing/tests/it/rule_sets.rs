@@ -6,10 +6,10 @@ use api::event::{Detail, StateChange};
 use api::routing::rule_set_service_client::RuleSetServiceClient;
 use api::routing::simulate_rule_set_response::Update;
 use api::routing::{
-    ActivateRuleSetRequest, CheckRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, Facts, GetRuleSetRequest,
-    ListRuleSetsRequest, OperatorSubject, ReplayResult, ReplayRouteRequest, ReplayRouteResponse, RuleCondition,
-    RuleSet, RuleTable, Severity, SimulateRuleSetRequest, SimulationSummary, check_rule_set_request::Target,
-    operator_subject,
+    ActivateRuleSetRequest, ApproveRuleSetRequest, CheckRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest,
+    Facts, GetRuleSetRequest, ListRuleSetsRequest, OperatorSubject, ReplayResult, ReplayRouteRequest,
+    ReplayRouteResponse, RuleCondition, RuleSet, RuleTable, Severity, SimulateRuleSetRequest, SimulationSummary,
+    check_rule_set_request::Target, operator_subject,
 };
 use decision::rules;
 use prost::Message as _;
@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::fixture::{gambling, official};
-use crate::service::{Running, token};
+use crate::service::{Running, acting, token};
 
 type Client = RuleSetServiceClient<Caller>;
 
@@ -65,7 +65,18 @@ async fn activate(running: &Running, name: &str, override_reason: &str) -> Resul
         override_reason: override_reason.to_owned(),
         request_id: String::new(),
     };
-    let answer = client(running, "operator").activate_rule_set(request).await?;
+    let mut operator = client(running, "operator");
+    let answer = operator.activate_rule_set(acting(request, "o-1")).await?.into_inner();
+    let rule_set = answer.rule_set.unwrap();
+    if !answer.proposed {
+        return Ok(rule_set);
+    }
+    assert!(!rule_set.active);
+    let request = ApproveRuleSetRequest {
+        name: rule_set.name,
+        ..ApproveRuleSetRequest::default()
+    };
+    let answer = operator.approve_rule_set(acting(request, "o-2")).await?;
     Ok(answer.into_inner().rule_set.unwrap())
 }
 

@@ -14,7 +14,7 @@ use api::routing::{Case, Facts};
 use journal::{Background, Writer};
 use routing::{Dependencies, Routing, store::Store};
 use rpc::client::{Caller, connect};
-use rpc::{Limits, Role, Server, Token, Tokens};
+use rpc::{Limits, Roles, Server, Token, Tokens};
 use testkit::Backend;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -56,38 +56,49 @@ pub struct Running {
 pub type Client = CaseServiceClient<Caller>;
 
 /// Callers: the system, its agency, its role.
-const CALLERS: [(&str, Option<&str>, Role); 13] = [
-    ("routing", None, Role::Service),
-    ("relay", None, Role::Service),
-    ("auditor", None, Role::Auditor),
-    ("platform", None, Role::Partner),
-    ("intake", None, Role::Service),
-    ("audit", None, Role::Service),
-    ("operator", None, Role::Operator),
-    ("nanning", Some("police-450100"), Role::Agency),
-    ("nanning-second", Some("police-450100"), Role::Agency),
-    ("guangdong", Some("police-440000"), Role::Agency),
-    ("guangxi", Some("police-450000"), Role::Agency),
-    ("handan", Some("police-130400"), Role::Agency),
-    ("inspection", Some("inspection-130000"), Role::Agency),
+const CALLERS: [(&str, Option<&str>, Roles); 13] = [
+    ("routing", None, Roles::SERVICE),
+    ("relay", None, Roles::SERVICE),
+    ("auditor", None, Roles::AUDITOR),
+    ("platform", None, Roles::PARTNER),
+    ("intake", None, Roles::SERVICE),
+    ("audit", None, Roles::SERVICE),
+    ("operator", None, Roles::OPERATOR),
+    ("nanning", Some("police-450100"), Roles::AGENCY),
+    ("nanning-second", Some("police-450100"), Roles::AGENCY),
+    ("guangdong", Some("police-440000"), Roles::AGENCY),
+    ("guangxi", Some("police-450000"), Roles::AGENCY),
+    ("handan", Some("police-130400"), Roles::AGENCY),
+    ("inspection", Some("inspection-130000"), Roles::AGENCY),
 ];
 
 pub fn token(system: &str) -> String {
     format!("token-of-{system}-000000")
 }
 
+/// A caller for each role, with that role alone.
+fn single() -> impl Iterator<Item = (String, Option<&'static str>, Roles)> {
+    rpc::Role::ALL.into_iter().map(|role| {
+        let agency = Roles::CASEWORK.has(role).then_some("police-450100");
+        (format!("only-{role}"), agency, Roles::of(&[role]))
+    })
+}
+
 /// All callers with their tokens.
 pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
-    CALLERS.iter().map(|(system, agency, role)| {
+    let known = CALLERS
+        .into_iter()
+        .map(|(system, agency, roles)| (system.to_owned(), agency, roles));
+    known.chain(single()).map(|(system, agency, roles)| {
         let identity = rpc::Identity {
-            system: (*system).to_owned(),
+            system: system.clone(),
             agency: agency.map(|id| names::AgencyId::new(id).unwrap()),
-            role: *role,
+            roles,
             officer: None,
             officer_key: rpc::OfficerKey::default(),
             proof: rpc::Proof::Token,
         };
-        (identity, token(system))
+        (identity, token(&system))
     })
 }
 
@@ -115,13 +126,12 @@ impl Running {
             accept_time_up_to: None,
             entropy: fixture.entropy.clone(),
         };
-        let tokens: Vec<Token> = CALLERS
-            .iter()
-            .map(|(system, agency, role)| Token {
-                token: token(system),
-                system: (*system).to_owned(),
-                agency: agency.map(str::to_owned),
-                role: *role,
+        let tokens: Vec<Token> = callers()
+            .map(|(caller, token)| Token {
+                token,
+                system: caller.system,
+                agency: caller.agency.map(|agency| agency.to_string()),
+                roles: caller.roles,
             })
             .collect();
         let (versions, simulations) = (Arc::clone(&fixture.store), Arc::clone(&fixture.store));
@@ -829,4 +839,12 @@ async fn an_agency_has_so_many_open_feeds_and_no_more(backend: Backend) {
     running.watch("guangdong", "").await.unwrap();
     drop(open);
     running.finish().await;
+}
+
+/// A request in an officer's name.
+pub fn acting<T>(message: T, officer: &str) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    let officer = tonic::metadata::MetadataValue::from_bytes(officer.as_bytes());
+    request.metadata_mut().insert_bin(rpc::OFFICER, officer);
+    request
 }

@@ -10,7 +10,7 @@ use decision::{
 use journal::{Outbox as _, SqlOutbox};
 use prost::Message as _;
 use routing::case::{Action, PauseClock, ResumeClock, ShareNarrative, State, Supervise};
-use routing::store::versions::{Activation, Versions as _};
+use routing::store::versions::{Activated, Activation, Versions as _};
 use routing::store::{Acted, Command, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
@@ -291,12 +291,15 @@ async fn p7_another_directory_ends_the_sight_of_a_supervisor(backend: Backend) {
     let activation = Activation {
         seen: fixture.store.active().digests(),
         next: shipped().with_directory(Arc::new(directory)).unwrap(),
+        hand: crate::fixture::first(),
+        difference: Default::default(),
         purpose: String::new(),
         actor: Default::default(),
         traceparent: String::new(),
         request: None,
     };
-    fixture.store.activate(&activation, fixture.now()).await.unwrap();
+    let activated = crate::fixture::activate(&*fixture.store, activation, fixture.now()).await;
+    assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
     // At once, and for good at the next tick.
     assert!(!sees().await);
     assert_eq!(ticker.settle().await.unwrap(), 1);

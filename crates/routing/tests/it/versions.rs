@@ -18,7 +18,7 @@ use routing::store::{SqlStore, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, HOUR, agency, agency_viewer, by, gambling, official, shipped};
+use crate::fixture::{Fixture, HOUR, activate, agency, agency_viewer, by, first, gambling, official, shipped};
 
 testkit::on_each_backend!(
     p6_a_route_is_decided_again_after_a_switch,
@@ -67,12 +67,14 @@ async fn switch(fixture: &Fixture, store: &SqlStore, next: Active) -> Activated 
     let activation = Activation {
         next,
         seen: store.active().digests(),
+        hand: first(),
+        difference: Default::default(),
         purpose: String::new(),
         actor: operator(),
         traceparent: String::new(),
         request: None,
     };
-    store.activate(&activation, fixture.now()).await.unwrap()
+    activate(store, activation, fixture.now()).await
 }
 
 async fn switched(fixture: &Fixture, next: Active) {
@@ -331,6 +333,8 @@ async fn p1_a_switch_and_its_change_are_written_together_or_not_at_all(backend: 
         let activation = Activation {
             next: replaced(),
             seen: shipped().digests(),
+            hand: first(),
+            difference: Default::default(),
             purpose: String::new(),
             actor: operator(),
             traceparent: String::new(),

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Authenticate, Failure, Presented,
     access::{self, Method, Methods},
-    identity::is_admitted,
+    identity::{is_admitted, unidentified},
     revoked::Judge,
 };
 
@@ -68,7 +68,7 @@ impl Access {
         };
         let mut caller = known
             .map_or_else(|| self.authenticate.authenticate(&presented), |known| known.0)
-            .ok_or_else(|| Box::new(refuse(Failure::Unauthenticated)))?;
+            .ok_or_else(|| Box::new(refuse(unidentified(&*self.authenticate, &presented))))?;
         caller.officer = acting(&caller, request.headers()).map_err(|failure| Box::new(refuse(failure)))?;
         match method {
             Some(_) if !is_admitted(&*self.authenticate, &caller, request.uri().path(), &presented) => {
@@ -138,14 +138,14 @@ mod tests {
     use tonic_types::StatusExt as _;
 
     use super::*;
-    use crate::{Identity, OFFICER, Officer, Role, failure, layers::tests::open};
+    use crate::{Identity, OFFICER, Officer, Roles, failure, layers::tests::open};
 
     /// Rows for two methods of the contract. Its other methods have none.
     const TABLES: &[access::Table] = &[access::Table {
         service: "remit.audit.v1.AuditService",
         methods: &[
-            Method::new("GetCheckpoint", &[access::Kind::Auditor]),
-            Method::new("ListGaps", &[access::Kind::Operator]),
+            Method::new("GetCheckpoint", &[access::AUDITOR]),
+            Method::new("ListGaps", &[access::OPERATOR]),
         ],
     }];
 
@@ -157,7 +157,7 @@ mod tests {
             token: "0123456789abcdefghij".to_owned(),
             system: "inspection".to_owned(),
             agency: None,
-            role: Role::Auditor,
+            roles: Roles::AUDITOR,
         };
         let authenticate: Arc<dyn Authenticate> = Arc::new(crate::Tokens::new(&[token]).unwrap());
         for (path, token, expected) in [
@@ -225,8 +225,8 @@ mod tests {
         let token = |token: &str| crate::Token {
             token: token.to_owned(),
             system: token.to_owned(),
-            agency: Some("police-450100".to_owned()),
-            role: Role::Auditor,
+            agency: None,
+            roles: Roles::AUDITOR,
         };
         let known = [token("0123456789abcdefghij"), token("another-0123456789abc")];
         let (first, second) = ("Bearer 0123456789abcdefghij", "Bearer another-0123456789abc");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use futures::future::BoxFuture;
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::{Gate, is_grpc};
 use crate::{
@@ -20,9 +21,9 @@ pub(super) fn certificate(request: &Request) -> Option<Arc<Certificate>> {
     request.extensions().get::<Arc<Link>>()?.certificate().cloned()
 }
 
-/// What was missing to identify the caller was waited for once.
+/// What was missing to identify the caller was waited for once, from this time on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Prepared;
+pub(super) struct Prepared(pub(super) Instant);
 
 impl Gate {
     /// What has to be waited for before a caller can be identified: a key that an issuer may have.
@@ -53,7 +54,7 @@ pub(super) fn acting(caller: &Identity, headers: &HeaderMap) -> Result<Option<Of
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Role;
+    use crate::Roles;
 
     #[test]
     fn an_officer_stands_in_the_signed_token_where_there_is_one() {
@@ -76,7 +77,7 @@ mod tests {
             let caller = Identity {
                 system: "desk".to_owned(),
                 agency: None,
-                role: Role::Partner,
+                roles: Roles::PARTNER,
                 officer: signed.map(officer),
                 officer_key: crate::OfficerKey::default(),
                 proof,

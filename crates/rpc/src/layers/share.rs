@@ -10,7 +10,7 @@ use super::{
     is_grpc,
 };
 use crate::{
-    Limits, Presented, Role,
+    Identity, Limits, Presented,
     access::{self, Method},
     connections::{Link, Probe},
     identity::is_admitted,
@@ -77,7 +77,7 @@ impl Gate {
             .as_ref()
             .filter(|caller| is_admitted(&*self.authenticate, caller, path, &presented));
         if let (Some(caller), Some(link)) = (counted, link) {
-            let is_service = caller.role == Role::Service;
+            let is_service = caller.is_service();
             link.called_by(&caller.system, is_service).map_err(refused)?;
         }
         let account = self.shares.of(counted, peer);
@@ -89,7 +89,7 @@ impl Gate {
             true => Some(Held::Share(account.permit(What::Streams).map_err(refused)?)),
             false => Some(Held::Share(account.permit(What::Calls).map_err(refused)?)),
         };
-        let is_service = counted.is_some_and(|caller| caller.role == Role::Service);
+        let is_service = counted.is_some_and(Identity::is_service);
         if is_grpc && !is_public {
             request.extensions_mut().insert(Known(caller));
         }
@@ -131,7 +131,7 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Authenticate, Identity, Proof, Role, layers::tests::open};
+    use crate::{Authenticate, Proof, Roles, layers::tests::open};
 
     /// Knows everybody as the service routing, which is on the list or not.
     struct Listed(bool);
@@ -141,7 +141,7 @@ mod tests {
             Some(Identity {
                 system: "routing".to_owned(),
                 agency: None,
-                role: Role::Service,
+                roles: Roles::SERVICE,
                 officer: None,
                 officer_key: crate::OfficerKey::default(),
                 proof: Proof::Token,

@@ -11,7 +11,7 @@ use api::audit::{
 };
 use futures::{StreamExt as _, stream::BoxStream};
 use rpc::{
-    Authenticate, Limits, Role, Server, Token, Tokens,
+    Authenticate, Limits, Roles, Server, Token, Tokens,
     access::{Kind, Method, Table},
     admin::Serving,
     client::Caller,
@@ -109,9 +109,9 @@ pub async fn serve_to(
             token: token(system),
             system: (*system).to_owned(),
             agency: None,
-            role: match *system {
-                "routing" => Role::Service,
-                _ => Role::Partner,
+            roles: match *system {
+                "routing" => Roles::SERVICE,
+                _ => Roles::PARTNER,
             },
         })
         .collect();

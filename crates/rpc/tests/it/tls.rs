@@ -301,3 +301,67 @@ async fn a_connection_of_an_authority_that_is_gone_identifies_nobody() {
     let again = tokio::time::timeout(Duration::from_secs(20), again).await;
     again.expect("the client connects again");
 }
+
+/// What was shown and is not looked at is not nothing: a caller by certificate would be taken for one
+/// without.
+#[tokio::test]
+async fn a_chain_that_is_too_long_ends_the_connection_and_is_not_taken_for_none() {
+    let ours = Issuer::new().unwrap();
+    let served = serve_mutual(&process(&ours, "spiffe://remit.test/audit", &[&ours])).await;
+    let caller = |others: usize| {
+        let tls = believing(&[&ours]);
+        let (certificate, key) = ours.leaf(&["spiffe://remit.test/routing"], NOW).unwrap();
+        let chain = format!("{certificate}{}", ours.pem().repeat(others));
+        tls.show(chain.as_bytes(), key.as_bytes()).unwrap();
+        client_of(&served, &tls, "a")
+    };
+    mark(&caller(7)).await.unwrap();
+    let refused = mark(&caller(8)).await.unwrap_err();
+    assert!(is_cut_off(&refused), "{refused}");
+    // Without one it is another answer.
+    let none = mark(&client_of(&served, &believing(&[&ours]), "a")).await.unwrap_err();
+    assert_eq!(none.code(), Code::Unauthenticated, "{none}");
+}
+
+#[test]
+fn of_several_authorities_the_end_of_the_first_is_told() {
+    let (issuer, tls) = (Issuer::new().unwrap(), Tls::new());
+    let last = tls.believe(issuer.pem().as_bytes()).unwrap();
+    let (soon, _) = issuer.leaf(&["a.remit"], 2020..2040).unwrap();
+    let (past, _) = issuer.leaf(&["b.remit"], 2000..2001).unwrap();
+    let first = tls.believe(soon.as_bytes()).unwrap();
+    assert!(first < last, "{first} {last}");
+    for all in [
+        format!("{}{soon}", issuer.pem()),
+        format!("{past}{soon}{}", issuer.pem()),
+    ] {
+        assert_eq!(tls.believe(all.as_bytes()).unwrap(), first);
+        assert_eq!(tls.believe_callers(all.as_bytes()).unwrap(), first);
+    }
+}
+
+/// As the command line does.
+#[tokio::test]
+async fn a_client_shows_a_certificate_that_it_has_for_good() {
+    let ours = Issuer::new().unwrap();
+    let served = serve_mutual(&process(&ours, "spiffe://remit.test/audit", &[&ours])).await;
+    let (certificate, key) = ours.leaf(&["spiffe://remit.test/routing"], NOW).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in rustls::pki_types::pem::PemObject::pem_slice_iter(ours.pem().as_bytes()) {
+        let authority: rustls::pki_types::CertificateDer<'static> = authority.unwrap();
+        roots.add(authority).unwrap();
+    }
+    let roots = Arc::new(roots);
+    let address = format!("https://localhost:{}", served.address.port());
+    let bearer = Bearer::new(&token("routing")).unwrap();
+    let call = async |trusting: Trusting| {
+        let channel = connect_over(&address, Some(&trusting), &bearer, None, Some(Duration::from_secs(20))).unwrap();
+        mark(&channel).await
+    };
+    let shown = Trusting::showing(Arc::clone(&roots), certificate.as_bytes(), key.as_bytes()).unwrap();
+    call(shown).await.unwrap();
+    let refused = call(Trusting::roots(Arc::clone(&roots))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let (other, _) = ours.leaf(&["a.remit"], NOW).unwrap();
+    assert!(Trusting::showing(roots, other.as_bytes(), key.as_bytes()).is_err());
+}

@@ -24,7 +24,7 @@ use api::{
 use audit::{Audit, Config};
 use hdrhistogram::Histogram;
 use journal::{Draft, Head, SystemEntropy, Time};
-use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
+use rpc::{Limits, Roles, Server, Token, Tokens, client::Caller};
 use sql::{Db, Insert, Kind, transact};
 use tempfile::TempDir;
 use testkit::Backend;
@@ -153,14 +153,14 @@ pub struct Log {
 pub async fn serve(
     audit: &Audit,
     system: &str,
-    role: Role,
+    roles: Roles,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<(String, JoinHandle<Result<(), tonic::transport::Error>>)> {
     let token = Token {
         token: TOKEN.to_owned(),
         system: system.to_owned(),
         agency: None,
-        role,
+        roles,
     };
     let server = Server {
         service: "audit",
@@ -190,7 +190,7 @@ impl Log {
         }))?;
         let audit = Audit::start(config, Arc::new(journal::SystemClock), Arc::new(SystemEntropy)).await?;
         let shutdown = CancellationToken::new();
-        let (address, _serving) = serve(&audit, "intake", Role::Service, &shutdown).await?;
+        let (address, _serving) = serve(&audit, "intake", Roles::SERVICE, &shutdown).await?;
         Ok(Self {
             audit,
             address,

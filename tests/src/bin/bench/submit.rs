@@ -8,7 +8,7 @@ use intake::{
     evidence::{self, Folder},
 };
 use places::Territories;
-use rpc::{Limits, Role, Server, Token, Tokens};
+use rpc::{Limits, Roles, Server, Token, Tokens};
 use testkit::Backend;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ pub fn server(service: &'static str, token: &str, health: rpc::HealthCheck) -> a
         token: token.to_owned(),
         system: "bench".to_owned(),
         agency: None,
-        role: Role::Operator,
+        roles: Roles::OPERATOR,
     };
     Ok(Server {
         service,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::event::{Actor, Detail};
+use api::event::{Actor, Detail, VersionDifference};
 use data_encoding::HEXLOWER;
 use decision::directory::{AgencyId, Directory};
 use journal::{Answers, Bytes32, Delivery, Draft, Earlier, Entropy, Head, Payload, Time};
@@ -11,7 +11,7 @@ use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
 
 use super::{
-    Activated, Activation, Created, NAMED, NewVersion, Ownerless, PastActivation, Request,
+    Activated, Activation, Created, Hand, NAMED, NewVersion, Ownerless, PastActivation, Proposal, Request,
     kept::{Reads, keep, read_directory, read_rule_set},
 };
 use crate::{
@@ -257,17 +257,57 @@ pub(in crate::store) async fn try_activate(
         if !ownerless.cases.is_empty() {
             return Ok(Activated::Ownerless(ownerless));
         }
-        keep_former(tx, &seen.directory, &activation.next.directory).await?;
     }
     let switched = VersionKind::ALL
         .into_iter()
         .filter(|kind| next.of(*kind) != seen.of(*kind));
+    let switched: Vec<_> = switched.collect();
+    let mut proposals = Vec::new();
+    match &activation.hand {
+        // What nothing was routed by yet, one person sets up.
+        Hand::First { .. } if !is_in_use(tx).await? => {}
+        Hand::First { officer: None } => return Ok(Activated::Nameless),
+        Hand::First { officer: Some(officer) } => {
+            let mut deliveries = Vec::new();
+            for kind in switched {
+                let current = versions.of(kind);
+                deliveries.push(propose(tx, kind, current, activation, officer, entropy, now).await?);
+                update(tx, kind, current).await?;
+            }
+            journal::append(tx, deliveries).await?;
+            keep_answer(tx, request, |request| &request.proposed, now).await?;
+            return Ok(Activated::Proposed);
+        }
+        Hand::Second { officer } => {
+            for kind in &switched {
+                let found = proposed_in(tx, *kind).await?;
+                let fits = |found: &Proposal| (found.digest, found.against) == (next.of(*kind), seen.of(*kind));
+                let Some(found) = found.filter(fits) else {
+                    return Ok(Activated::NotProposed);
+                };
+                if found.officer == *officer {
+                    return Ok(Activated::SamePerson);
+                }
+                proposals.push(found);
+            }
+        }
+    }
+    if next.directory != seen.directory {
+        keep_former(tx, &seen.directory, &activation.next.directory).await?;
+    }
     let mut deliveries = Vec::new();
-    for kind in switched {
+    for (at, kind) in switched.into_iter().enumerate() {
         let current = versions.of(kind);
         let before = HEXLOWER.encode(&current.digest);
-        deliveries.push(switch(tx, kind, current, before, activation, entropy, now).await?);
+        let proposal = proposals.get(at);
+        deliveries.push(switch(tx, kind, current, before, (activation, proposal), entropy, now).await?);
         update(tx, kind, current).await?;
+        // Whatever else was proposed was compared with what is no longer in force.
+        tx.execute(
+            "DELETE FROM version_proposals WHERE kind = $1",
+            vec![kind.as_str().into()],
+        )
+        .await?;
     }
     journal::append(tx, deliveries).await?;
     keep_answer(tx, request, |request| &request.done, now).await?;
@@ -275,6 +315,104 @@ pub(in crate::store) async fn try_activate(
         generation: versions.generation(),
         ..activation.next.clone()
     })))
+}
+
+/// Whether anything was ever routed.
+async fn is_in_use(tx: &mut Tx) -> Result<bool, Error> {
+    let found = tx.fetch_optional("SELECT 1 FROM cases LIMIT 1", vec![]);
+    Ok(found.await?.is_some())
+}
+
+const PROPOSALS: Insert = Insert::into(
+    "version_proposals",
+    &[
+        ("kind", Kind::Text),
+        ("digest", Kind::Bytes),
+        ("against", Kind::Bytes),
+        ("officer", Kind::Text),
+        ("system", Kind::Text),
+        ("purpose", Kind::Text),
+        ("propose_time", Kind::Int),
+        ("event_id", Kind::Text),
+    ],
+);
+
+/// Keeps what one person proposes, in the place of what was proposed before, with its change.
+async fn propose(
+    tx: &mut Tx,
+    kind: VersionKind,
+    current: &mut ActiveVersion,
+    activation: &Activation,
+    officer: &str,
+    entropy: &dyn Entropy,
+    now: Time,
+) -> Result<Delivery, Error> {
+    let Activation { next, actor, .. } = activation;
+    keep(tx, next, kind, actor, now).await?;
+    let digest = next.digests().of(kind);
+    let in_force = HEXLOWER.encode(&current.digest);
+    let draft = Draft {
+        source: "routing",
+        record: kind.record(),
+        kind: kind.proposed().name(),
+        caused_by: None,
+        detail: Detail {
+            from_state: in_force.clone(),
+            to_state: in_force,
+            actor: Some(actor.clone()),
+            purpose: activation.purpose.clone(),
+            version_digest: digest.to_vec().into(),
+            version_difference: Some(activation.difference.clone()),
+            ..Default::default()
+        },
+        traceparent: activation.traceparent.clone(),
+    };
+    let delivery = delivery(draft, &current.head, now, entropy);
+    let change = &delivery.change;
+    current.head = change.head;
+    tx.execute(
+        "DELETE FROM version_proposals WHERE kind = $1",
+        vec![kind.as_str().into()],
+    )
+    .await?;
+    let row = [
+        kind.as_str().into(),
+        digest.into(),
+        current.digest.into(),
+        officer.into(),
+        actor.system.as_str().into(),
+        activation.purpose.as_str().into(),
+        now.0.into(),
+        change.event_id.to_string().into(),
+    ];
+    PROPOSALS.rows(tx, vec![row]).await?;
+    Ok(delivery)
+}
+
+const PROPOSED: &str = "SELECT digest, against, officer, system, purpose, propose_time, event_id FROM version_proposals \
+                        WHERE kind = $1";
+
+/// What is proposed of a kind.
+pub(in crate::store) async fn proposal(db: &Db, kind: VersionKind) -> Result<Option<Proposal>, Error> {
+    let found = db.fetch_optional(PROPOSED, vec![kind.as_str().into()]).await?;
+    found.as_ref().map(read_proposal).transpose()
+}
+
+async fn proposed_in(tx: &mut Tx, kind: VersionKind) -> Result<Option<Proposal>, Error> {
+    let found = tx.fetch_optional(PROPOSED, vec![kind.as_str().into()]).await?;
+    found.as_ref().map(read_proposal).transpose()
+}
+
+fn read_proposal(row: &Row) -> Result<Proposal, Error> {
+    Ok(Proposal {
+        digest: row.array("digest", "digest")?,
+        against: row.array("against", "digest")?,
+        officer: row.get("officer")?,
+        system: row.get("system")?,
+        purpose: row.get("purpose")?,
+        propose_time: Time(row.get("propose_time")?),
+        event_id: rows::uuid(row, "event_id")?,
+    })
 }
 
 /// Keeps the agencies that the next directory no longer has: who named them goes on meaning them.
@@ -338,6 +476,8 @@ pub(crate) async fn try_seed(
     let activation = Activation {
         next: first.clone(),
         seen: versions.digests(),
+        hand: Hand::First { officer: None },
+        difference: VersionDifference::default(),
         purpose: String::new(),
         actor,
         traceparent: String::new(),
@@ -346,7 +486,7 @@ pub(crate) async fn try_seed(
     let (mut deliveries, mut active) = (Vec::new(), Vec::new());
     for kind in VersionKind::ALL {
         let current = versions.of(kind);
-        deliveries.push(switch(tx, kind, current, String::new(), &activation, entropy, now).await?);
+        deliveries.push(switch(tx, kind, current, String::new(), (&activation, None), entropy, now).await?);
         active.push(active_row(kind, current));
     }
     ACTIVE.rows(tx, active).await?;
@@ -360,24 +500,26 @@ async fn switch(
     kind: VersionKind,
     current: &mut ActiveVersion,
     before: String,
-    activation: &Activation,
+    (activation, proposal): (&Activation, Option<&Proposal>),
     entropy: &dyn Entropy,
     now: Time,
 ) -> Result<Delivery, Error> {
     let Activation { next, actor, .. } = activation;
     keep(tx, next, kind, actor, now).await?;
     let digest = next.digests().of(kind);
+    let caused_by = proposal.map(|proposal| proposal.event_id);
     let draft = Draft {
         source: "routing",
         record: kind.record(),
         kind: kind.activated().name(),
-        caused_by: None,
+        caused_by,
         detail: Detail {
             from_state: before,
             to_state: HEXLOWER.encode(&digest),
             actor: Some(actor.clone()),
-            purpose: activation.purpose.clone(),
+            purpose: proposal.map_or_else(|| activation.purpose.clone(), |proposal| proposal.purpose.clone()),
             version_digest: digest.to_vec().into(),
+            version_difference: Some(activation.difference.clone()).filter(|found| found.difference_count > 0),
             ..Default::default()
         },
         traceparent: activation.traceparent.clone(),

@@ -22,7 +22,7 @@ use api::audit::{
 };
 use hdrhistogram::Histogram;
 use host::token_file::TokenFile;
-use rpc::{Role, Token, client::Caller};
+use rpc::{Roles, Token, client::Caller};
 
 use super::generate::event;
 use crate::{append, memory};
@@ -177,7 +177,7 @@ impl Server {
             token: append::TOKEN.to_owned(),
             system: "inspector".to_owned(),
             agency: None,
-            role: Role::Operator,
+            roles: Roles::OPERATOR,
         };
         TokenFile::hold(&tokens)?.write(&[token])?;
         let mut child = tests::process::program()
