@@ -9,8 +9,8 @@ use std::{
 };
 
 use api::{
-    operations::{GetAccessTableRequest, operations_service_client::OperationsServiceClient},
     event::ReviewVerdict,
+    operations::{GetAccessTableRequest, operations_service_client::OperationsServiceClient},
     routing::{ListCasesRequest, ReviewDispositionRequest, case_service_client::CaseServiceClient},
 };
 use tests::process::{Databases, Process, write_secret};

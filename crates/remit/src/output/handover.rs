@@ -44,7 +44,7 @@ impl Note<'_> {
             .iter()
             .filter(|case| self.concerns(case) && seen.insert(&case.name))
             .collect();
-        open.sort_by_key(|case| (self.next(case).map_or(i64::MAX, |clock| due(clock)), &case.name));
+        open.sort_by_key(|case| (self.next(case).map_or(i64::MAX, due), &case.name));
         let late = open
             .iter()
             .filter(|case| self.next(case).is_some_and(|clock| due(clock) <= self.now.0));

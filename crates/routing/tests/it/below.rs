@@ -192,12 +192,14 @@ async fn p7_nobody_is_shown_what_was_below_it_by_another_directory(backend: Back
     let activation = Activation {
         seen: fixture.store.active().digests(),
         next: shipped().with_directory(Arc::new(directory)).unwrap(),
+        hand: crate::fixture::first(),
+        difference: Default::default(),
         purpose: String::new(),
         actor: Default::default(),
         traceparent: String::new(),
         request: None,
     };
-    let activated = fixture.store.activate(&activation, fixture.now()).await.unwrap();
+    let activated = crate::fixture::activate(&*fixture.store, activation, fixture.now()).await;
     assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
     // From the switch on.
     assert!(shown().await.is_none() && !counted().await);
