@@ -26,7 +26,7 @@ use crate::service::{Running, refused, token};
 
 testkit::on_each_backend!(
     p7_a_deputy_has_the_cases_of_the_officer_for_the_time,
-    who_acts_in_anothers_stead_reviews_nothing_of_the_others,
+    who_acts_for_another_reviews_nothing_of_the_others,
     p1_a_deputy_is_logged_and_appointed_once,
     a_deputy_that_cannot_be_is_refused,
     all_cases_of_a_leaver_are_moved_by_one_call_at_a_time,
@@ -192,7 +192,7 @@ async fn p7_a_deputy_has_the_cases_of_the_officer_for_the_time(backend: Backend)
     running.finish().await;
 }
 
-async fn who_acts_in_anothers_stead_reviews_nothing_of_the_others(backend: Backend) {
+async fn who_acts_for_another_reviews_nothing_of_the_others(backend: Backend) {
     let running = Running::start(backend).await;
     let case = running.fixture.open(&[gambling()]).await[0];
     let name = format!("cases/{case}");
