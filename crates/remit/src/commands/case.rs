@@ -65,7 +65,13 @@ Examples:
         #[arg(long, conflicts_with = "state", value_parser = choice(Worklist::as_str_name))]
         worklist: Option<Worklist>,
         /// Only cases that this officer of the agency has
-        #[arg(long = "of", value_name = "OFFICER", default_value = "", hide_default_value = true)]
+        #[arg(
+            long = "of",
+            value_name = "OFFICER",
+            default_value = "",
+            hide_default_value = true,
+            conflicts_with = "below"
+        )]
         of: String,
         #[command(flatten)]
         below: Below,
@@ -81,7 +87,13 @@ Examples:
   remit case worklists --below --as police-450000")]
     Worklists {
         /// Only cases that this officer of the agency has
-        #[arg(long = "of", value_name = "OFFICER", default_value = "", hide_default_value = true)]
+        #[arg(
+            long = "of",
+            value_name = "OFFICER",
+            default_value = "",
+            hide_default_value = true,
+            conflicts_with = "below"
+        )]
         of: String,
         #[command(flatten)]
         below: Below,
@@ -150,7 +162,7 @@ Examples:
 #[derive(Args, Clone, Debug, Default)]
 struct Below {
     /// Open cases of the agencies below, by remaining time
-    #[arg(long, conflicts_with = "of")]
+    #[arg(long)]
     below: bool,
     /// Only cases that this agency below leads, or must designate a lead for
     #[arg(long, requires = "below", value_name = "AGENCY")]

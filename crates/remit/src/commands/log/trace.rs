@@ -127,7 +127,7 @@ impl Held {
                     tell("taken over {0}, after {1}", &[&at(taken), &after])
                 ))?;
             }
-            None => line(format_args!("   {}", tr("not taken over")))?,
+            None => line(format_args!("   {}", tr("never taken over")))?,
         }
         if self.reminded > 0 {
             line(format_args!("   {}", tell("reminded {0} times", &[&self.reminded])))?;
