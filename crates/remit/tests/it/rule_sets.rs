@@ -43,7 +43,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
         "{err}"
     );
     let (code, err) = server.fails(&["route", "simulate", rules, "--as", "police-450100"]);
-    assert!(code == 1 && err.contains("operator"), "{err}");
+    assert!(code == 1 && err.contains("role rules-editor"), "{err}");
 
     let out = server.ok(&["route", "simulate", rules]);
     for part in [
