@@ -595,8 +595,9 @@ impl<'a> Ruling<'a> {
     /// The rows before the matching one, each with the first column that failed.
     pub fn misses(&self) -> impl Iterator<Item = (&'a Row, &'a Column)> {
         let columns: Vec<&Column> = self.rules.columns().collect();
-        self.matched
-            .failed()
+        let failed = self.matched.failed();
+        failed
+            .into_iter()
             .zip(self.rules.rows())
             .filter_map(move |(failed, row)| {
                 let column = columns.get(usize::from(failed).checked_sub(1)?)?;

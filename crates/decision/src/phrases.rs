@@ -278,6 +278,10 @@ pub const FORMS: &[(&str, &str)] = &[
         "by the operator register other subjects are operated from elsewhere: the first one that it has counts",
         "依运营者名册，另有对象由别处运营：以最先收录的为准",
     ),
+    // Of a look-up in the operator register.
+    ("registered: {0}", "已收录：{0}"),
+    ("not registered", "未收录"),
+    ("registered from {0}, but not for {1}", "曾收录（{0:text}），但不含 {1}"),
     // Why an agency supports, or is asked to stop a payment.
     ("{0}", "{0:factor}"),
     ("{0} {1}", "{0:factor} {1:codes}"),

@@ -72,7 +72,15 @@ collections! {
 impl Collection {
     /// The name of an id.
     pub fn of(&self, id: impl fmt::Display) -> String {
-        format!("{}/{id}", self.name)
+        use fmt::Write as _;
+        /// Length of a UUID: few ids are longer.
+        const ID: usize = 36;
+        let mut name = String::with_capacity(self.name.len() + 1 + ID);
+        name.push_str(self.name);
+        name.push('/');
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{id}");
+        name
     }
 
     /// What follows the collection in a name; not empty.

@@ -135,11 +135,18 @@ impl FromStr for TerritoryCode {
 
 impl fmt::Display for TerritoryCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.level() {
-            Level::Nation => f.write_str("CN"),
-            Level::Township => write!(f, "{:09}", self.0),
-            Level::Province | Level::City | Level::County => write!(f, "{:06}", self.0 / 1_000),
+        let mut digits = [b'0'; 9];
+        let mut left = self.0;
+        for digit in digits.iter_mut().rev() {
+            *digit += (left % 10) as u8;
+            left /= 10;
         }
+        let shown = match self.level() {
+            Level::Nation => return f.write_str("CN"),
+            Level::Township => &digits[..],
+            Level::Province | Level::City | Level::County => &digits[..6],
+        };
+        f.write_str(str::from_utf8(shown).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -57,7 +57,7 @@ impl Ruling<'_> {
             rule_set_digest: self.rules.digest().to_vec().into(),
             directory_digest: self.directory.digest().to_vec().into(),
             exclusions,
-            failed_columns: self.matched.failed().collect::<Vec<u8>>().into(),
+            failed_columns: self.matched.failed().into(),
             holds: self.holds.iter().map(asked).collect(),
             review: self.review().to_proto().into(),
             register_answer: self.operator.cloned(),
@@ -258,21 +258,16 @@ impl Ruling<'_> {
 
     /// The supporting agencies, each once with all reasons.
     fn support(&self) -> Vec<Support> {
-        let mut supporting: Vec<Support> = Vec::new();
-        for (agency, reason) in &self.supporting {
-            let reason = self.reason(reason);
-            match supporting
-                .iter_mut()
-                .find(|support| support.agency == agency.id.resource_name())
-            {
-                Some(support) => support.reason = format!("{}; {reason}", support.reason),
-                None => supporting.push(Support {
-                    agency: agency.id.resource_name(),
-                    reason,
-                }),
+        let supporters = self.supporters();
+        let supporting = supporters.map(|id| {
+            let of_this = self.supporting.iter().filter(|(agency, _)| agency.id == *id);
+            let reasons: Vec<_> = of_this.map(|(_, reason)| self.reason(reason)).collect();
+            Support {
+                agency: id.resource_name(),
+                reason: reasons.join("; "),
             }
-        }
-        supporting
+        });
+        supporting.collect()
     }
 
     fn reason(&self, reason: &Reason<'_>) -> String {
@@ -392,11 +387,12 @@ fn path(factor: Factor, located: &Located<'_>) -> String {
     if factor == Factor::ComplainedOf {
         return String::new();
     }
-    let codes: Vec<_> = located
-        .via
-        .iter()
-        .chain(&located.climb)
-        .map(ToString::to_string)
-        .collect();
-    format!(" {}", codes.join(" → "))
+    use std::fmt::Write as _;
+    let codes = located.via.iter().chain(&located.climb);
+    let mut path = String::new();
+    for (i, code) in codes.enumerate() {
+        // Writing to a string cannot fail.
+        let _ = write!(path, "{}{code}", if i == 0 { " " } else { " → " });
+    }
+    path
 }

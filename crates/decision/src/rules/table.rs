@@ -59,14 +59,26 @@ impl Matched {
 
     /// For each row up to the matching one, the number of the first column that failed, from 1 in
     /// the order of [`super::RuleSet::columns`]; 0 for the matching row.
-    pub fn failed(&self) -> impl Iterator<Item = u8> {
-        (0..=self.row).map(|row| {
-            let held = |left: &[u64]| left[row / WORD] >> (row % WORD) & 1 == 1;
-            match self.left.chunks_exact(self.words).position(|left| !held(left)) {
-                Some(column) => u8::try_from(column + 1).unwrap_or(u8::MAX),
-                None => 0,
+    pub fn failed(&self) -> Vec<u8> {
+        let mut failed = vec![0; self.row + 1];
+        let mut held = vec![u64::MAX; self.words];
+        for (column, left) in self.left.chunks_exact(self.words).enumerate() {
+            let number = u8::try_from(column + 1).unwrap_or(u8::MAX);
+            for (word, (held, left)) in held.iter_mut().zip(left).enumerate() {
+                // Each row is lost once: the remainders only shrink.
+                let mut lost = *held & !left;
+                *held = *left;
+                while lost != 0 {
+                    let row = word * WORD + lost.trailing_zeros() as usize;
+                    lost &= lost - 1;
+                    match failed.get_mut(row) {
+                        Some(failed) => *failed = number,
+                        None => break,
+                    }
+                }
             }
-        })
+        }
+        failed
     }
 }
 
