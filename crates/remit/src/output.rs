@@ -4,6 +4,7 @@
 //! others reaches a terminal but through `harmless.rs`.
 
 pub mod case;
+pub mod change;
 pub mod explanation;
 pub mod handover;
 mod harmless;

@@ -24,7 +24,7 @@ use rpc::client::Caller;
 
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    output::{self, Paint as _, bad, dim, field, id, line, strong},
+    output::{self, Paint as _, bad, dim, field, id, line, strong, tr},
 };
 
 /// Apply and compare directories of agencies, and find the agency for a function and place
@@ -574,22 +574,25 @@ fn print_located(located: &LocateAgencyResponse, place: &str, json: bool) -> any
                 title.style(dim())
             ))?;
         }
-        None => line("nobody".style(bad()))?,
+        None => line(tr("nobody").style(bad()))?,
     }
     if !located.climb.is_empty() {
         field("climbed", output::climb(id(place), &located.climb))?;
     }
-    field("outcome", &located.outcome)?;
+    field("outcome", output::said(&located.outcome))?;
     if let Some(agency) = &located.agency {
-        for (name, value) in [
-            ("superior", id(&agency.superior)),
-            ("hours", &agency.hours),
-            ("contact", &agency.contact),
-            ("ends", &output::date(agency.valid_to_date.as_ref())),
-        ] {
-            if !value.is_empty() {
-                field(name, value)?;
-            }
+        let ends = output::date(agency.valid_to_date.as_ref());
+        if !agency.superior.is_empty() {
+            field("superior", id(&agency.superior))?;
+        }
+        if !agency.hours.is_empty() {
+            field("hours", &agency.hours)?;
+        }
+        if !agency.contact.is_empty() {
+            field("contact", &agency.contact)?;
+        }
+        if !ends.is_empty() {
+            field("ends", ends)?;
         }
     }
     Ok(())
@@ -599,22 +602,19 @@ fn print_desks(desks: &ListDesksResponse, json: bool) -> anyhow::Result<()> {
     if json {
         return output::json(desks);
     }
-    let width = desks
-        .desks
-        .iter()
-        .map(|desk| desk.agency_function.len())
-        .max()
-        .unwrap_or(0);
+    let functions = desks.desks.iter().map(|desk| desk.agency_function.len());
+    let width = functions.max().unwrap_or(0);
     for desk in &desks.desks {
         let located = desk.located.clone().unwrap_or_default();
+        // What other commands take, so not in words.
+        let function = format!("{:width$}", desk.agency_function);
         match &located.agency {
             Some(agency) => line(format_args!(
-                "{:width$}  {}  {}",
-                desk.agency_function,
+                "{function}  {}  {}",
                 id(&agency.name).style(strong()),
-                text_in(&agency.titles, "en").style(dim())
+                output::text(&agency.titles).style(dim())
             ))?,
-            None => line(format_args!("{:width$}  {}", desk.agency_function, "none".style(bad())))?,
+            None => line(format_args!("{function}  {}", tr("none").style(bad())))?,
         }
     }
     Ok(())

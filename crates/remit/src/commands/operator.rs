@@ -14,7 +14,7 @@ use journal::Time;
 pub use self::load::{File, load};
 use crate::{
     client::{Access, Failed, RoutingServer, Target, pages},
-    output::{self, Paint as _, dim, field, id, line, strong},
+    output::{self, Paint as _, dim, field, id, line, strong, tell, tr},
 };
 
 /// Load and read the operator register: who operates which domain, app or platform, and where
@@ -130,7 +130,7 @@ async fn lookup(routing: &Target, request: LookupOperatorRequest, json: bool) ->
 fn print_found(response: &LookupOperatorResponse) -> std::io::Result<()> {
     if let (Some(operator), Some(period)) = (&response.registered_operator, &response.period) {
         let named = match period.organisation.as_str() {
-            "" => "not named",
+            "" => tr("not named"),
             name => name,
         };
         field("operator", named.style(strong()))?;
@@ -142,10 +142,8 @@ fn print_found(response: &LookupOperatorResponse) -> std::io::Result<()> {
     }
     for (i, step) in response.path.iter().enumerate() {
         let name = if i == 0 { "tried" } else { "" };
-        field(
-            name,
-            format_args!("{} {}: {}", kind(step.kind()), step.key, step.outcome),
-        )?;
+        let outcome = output::said(&step.outcome);
+        field(name, format_args!("{} {}: {outcome}", kind(step.kind()), step.key))?;
     }
     field("register", version(response.version.as_ref()))
 }
@@ -184,8 +182,8 @@ async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -
     for operator in &all.operators {
         for period in &operator.periods {
             line(format_args!(
-                "{:8}  {}  {}  {}{}",
-                kind(operator.kind()),
+                "{}  {}  {}  {}{}",
+                output::padded(kind(operator.kind()), 8),
                 output::padded(&operator.key, width),
                 output::padded(&place(period), 24),
                 period.organisation,
@@ -193,10 +191,9 @@ async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -
             ))?;
         }
     }
-    let more = if all.next_page_token.is_empty() {
-        ""
-    } else {
-        "; more entries exist: raise --limit"
+    let more = match all.next_page_token.is_empty() {
+        true => "",
+        false => tr("; more entries exist: raise --limit"),
     };
     line(format_args!("{}{more}", version(all.version.as_ref())).style(dim()))?;
     Ok(())
@@ -205,9 +202,9 @@ async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -
 fn kind(kind: OperatorKind) -> &'static str {
     match kind {
         OperatorKind::Unspecified => "-",
-        OperatorKind::App => "app",
-        OperatorKind::Domain => "domain",
-        OperatorKind::Platform => "platform",
+        OperatorKind::App => tr("app"),
+        OperatorKind::Domain => tr("domain"),
+        OperatorKind::Platform => tr("platform"),
     }
 }
 
@@ -222,24 +219,28 @@ fn place(period: &OperatorPeriod) -> String {
 
 /// ` from 2026-01-01 to 2026-12-31`, as far as limited.
 fn days(period: &OperatorPeriod) -> String {
-    let part = |word: &str, day: String| match day.as_str() {
-        "" => String::new(),
-        day => format!(" {word} {day}"),
-    };
-    let (from, to) = (period.valid_from_date.as_ref(), period.valid_to_date.as_ref());
-    part("from", output::date(from)) + &part("to", output::date(to))
+    let from = output::date(period.valid_from_date.as_ref());
+    let to = output::date(period.valid_to_date.as_ref());
+    match (from.is_empty(), to.is_empty()) {
+        (true, true) => String::new(),
+        (false, true) => tell(" from {0}", &[&from]),
+        (true, false) => tell(" to {0}", &[&to]),
+        (false, false) => tell(" from {0} to {1}", &[&from, &to]),
+    }
 }
 
 /// `version 3, 1000000 entries, loaded 2026-03-02 09:00:00 CST`.
 fn version(version: Option<&OperatorRegisterVersion>) -> String {
     match version {
-        Some(version) if version.version > 0 => format!(
-            "version {}, {} entries, loaded {}",
-            version.version,
-            version.entry_count,
-            output::time(version.load_time.as_ref())
+        Some(version) if version.version > 0 => tell(
+            "version {0}, {1} entries, loaded {2}",
+            &[
+                &version.version,
+                &version.entry_count,
+                &output::time(version.load_time.as_ref()),
+            ],
         ),
-        _ => "the register is empty: load it with `remit operator load`".to_owned(),
+        _ => tr("the register is empty: load it with `remit operator load`").to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use api::{
     audit::{ChangeFilter, GetInclusionProofRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
-    event::{AssistanceAnswer, ConnectingFactor, Detail, Opening, Reading, Route},
+    event::{Detail, Opening},
 };
 use clap::Args;
 use journal::{Bytes32, Opened, Opens};
@@ -12,11 +12,8 @@ use serde_json::{Value, json};
 use super::{Context, broken, kinds, receipt::receipt};
 use crate::{
     client::{Failed, Target},
-    output::{self, Paint as _, bad, dim, good, indented_field, line, strong},
+    output::{self, Paint as _, bad, change, dim, good, line, strong, tell, tr},
 };
-
-/// Width of the field names.
-const LABEL: usize = 10;
 
 /// Show the history of one record: each change, its time, and whether the log proves it
 ///
@@ -70,18 +67,21 @@ impl Command {
             change.show()?;
         }
         match (&key, changes.last()) {
-            (Some(_), Some(only)) if changes.len() == 1 => line(format_args!(
-                "{} its only change is proven by the checkpoint of {} entries",
-                "✓".style(good()),
-                only.size
-            ))?,
-            (Some(_), Some(last)) => line(format_args!(
-                "{} each of the {} changes is proven by the checkpoint of {} entries and linked to the previous one",
-                "✓".style(good()),
-                changes.len(),
-                last.size
-            ))?,
-            _ => line("not verified: no log key; set it with --key or REMIT_LOG_KEY".style(bad()))?,
+            (Some(_), Some(only)) if changes.len() == 1 => {
+                let said = tell(
+                    "its only change is proven by the checkpoint of {0} entries",
+                    &[&only.size],
+                );
+                line(format_args!("{} {said}", "✓".style(good())))?;
+            }
+            (Some(_), Some(last)) => {
+                let said = tell(
+                    "each of the {0} changes is proven by the checkpoint of {1} entries and linked to the previous one",
+                    &[&changes.len(), &last.size],
+                );
+                line(format_args!("{} {said}", "✓".style(good())))?;
+            }
+            _ => line(tr("not verified: no log key; set it with --key or REMIT_LOG_KEY").style(bad()))?,
         }
         Ok(())
     }
@@ -162,26 +162,6 @@ fn opened(entry: &Opened, detail: &Opening) -> Result<Detail, String> {
     }
 }
 
-/// The reason of a route, in words.
-fn reason(route: &Route) -> String {
-    match (&*route.row, route.factor()) {
-        ("", ConnectingFactor::Unspecified) => String::new(),
-        (row, ConnectingFactor::Unspecified) => format!("row {row} of the rule set"),
-        (row, factor) => format!(
-            "row {row} of the rule set, by the place of the factor {}",
-            output::factor(factor)
-        ),
-    }
-}
-
-/// The range of entries that were read, in words.
-fn read(reading: &Reading) -> String {
-    match reading.end_index {
-        Some(end) => format!("{} to {}", reading.first_index, end.saturating_sub(1)),
-        None => format!("from {} on, as they arrived", reading.first_index),
-    }
-}
-
 /// Verifies that each change continues the previous one.
 pub(super) fn chained(changes: &[Change]) -> Result<(), Failed> {
     let mut before: (u64, Bytes32) = (0, [0; 32]);
@@ -208,65 +188,11 @@ impl Change {
             time.style(dim()),
             kinds::in_words(&entry.kind)
         ))?;
-        let show = |name: &str, value: &str| match value.is_empty() {
-            true => Ok(()),
-            false => indented_field(6, LABEL, name, value),
-        };
         if let Some(detail) = &self.detail {
-            let step = match detail.from_state.as_str() {
-                "" => detail.to_state.clone(),
-                from => format!("{from} → {}", detail.to_state),
-            };
-            show("state", &step)?;
-            let actor = detail.actor.clone().unwrap_or_default();
-            show("by", [&*actor.agency, &*actor.system].join(" ").trim())?;
-            show("purpose", &detail.purpose)?;
-            if let Some(route) = &detail.route {
-                show("lead", &route.lead)?;
-                show("support", &route.supporting.join(", "))?;
-                show("because", &reason(route))?;
-            }
-            if let Some(clock) = &detail.missed_clock {
-                let due = output::time(clock.due_time.as_ref());
-                let duty = output::duty(clock.kind());
-                show("missed", &format!("{} had to {duty} by {due}", clock.owner))?;
-            }
-            show("assistant", &detail.assistant)?;
-            if detail.reason != 0 {
-                show("reason", output::reason(detail.reason()))?;
-            }
-            show("proposed", &detail.better_agency)?;
-            match detail.assistance_answer() {
-                AssistanceAnswer::Unspecified => {}
-                AssistanceAnswer::Provided => show("answer", "assisted")?,
-                AssistanceAnswer::Unable => show("answer", "cannot assist")?,
-            }
-            for clock in &detail.clocks {
-                let due = output::time(clock.due_time.as_ref());
-                let duty = output::duty(clock.kind());
-                show("clock", &format!("{} must {duty} by {due}", clock.owner))?;
-            }
-            show("read", &detail.read_record)?;
-            if let Some(reading) = &detail.reading {
-                show("entries", &read(reading))?;
-                for (name, value) in [
-                    ("record", &reading.record),
-                    ("kind", &reading.kind),
-                    ("agency", &reading.agency),
-                    ("system", &reading.actor),
-                ] {
-                    show(name, value)?;
-                }
-            }
-            if let Some(incident) = &detail.incident {
-                show("record", &incident.record)?;
-                show("event", &incident.event_id)?;
-            }
+            change::detail(detail)?;
         }
-        if let Some(detail) = self.detail.as_ref().filter(|detail| !detail.caused_by.is_empty()) {
-            show("caused by", &format!("event {}", detail.caused_by))?;
-        }
-        show("entry", &format!("{}, event {}", self.index, entry.event_id))?;
+        let said = tell("{0}, event {1}", &[&self.index, &entry.event_id]);
+        change::field("entry", &said)?;
         Ok(())
     }
 

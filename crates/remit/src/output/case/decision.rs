@@ -90,7 +90,7 @@ pub(in crate::output) fn effect(effect: DispositionEffect) -> &'static str {
 }
 
 /// Who asks for a review.
-pub(super) fn requester(requester: ReviewRequester) -> &'static str {
+pub(in crate::output) fn requester(requester: ReviewRequester) -> &'static str {
     match requester {
         ReviewRequester::Unspecified => tr("one that this version does not know"),
         ReviewRequester::Reporter => tr("for the reporter"),
@@ -99,7 +99,7 @@ pub(super) fn requester(requester: ReviewRequester) -> &'static str {
 }
 
 /// Why a case is open again.
-pub(super) fn reopened(reason: ReopenReason) -> &'static str {
+pub(in crate::output) fn reopened(reason: ReopenReason) -> &'static str {
     match reason {
         ReopenReason::Unspecified => tr("one that this version does not know"),
         ReopenReason::NewInformation => tr("new information"),
@@ -110,7 +110,7 @@ pub(super) fn reopened(reason: ReopenReason) -> &'static str {
 }
 
 /// A measure that could not wait.
-pub(super) fn measure(measure: UrgentMeasure) -> &'static str {
+pub(in crate::output) fn measure(measure: UrgentMeasure) -> &'static str {
     match measure {
         UrgentMeasure::Unspecified => tr("one that this version does not know"),
         UrgentMeasure::PaymentStopped => tr("payment stopped"),
