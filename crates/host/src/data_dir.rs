@@ -24,6 +24,7 @@ use journal::{Bytes32, Entropy};
 use rpc::Token;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
+use witness::foreign;
 
 use crate::{
     config::{DatabaseUrl, Service},
@@ -118,7 +119,8 @@ impl Layout {
         secrets
     }
 
-    fn receipt_key(&self) -> PathBuf {
+    /// The key of receipts.
+    pub(crate) fn receipt_key(&self) -> PathBuf {
         self.0.join("receipt.key")
     }
 
@@ -294,7 +296,7 @@ impl DataDir {
 /// Reads a 32-byte key.
 pub fn read_key(path: &Path) -> anyhow::Result<Bytes32> {
     private(path)?;
-    let bytes = std::fs::read(path).with_context(|| format!("reading the key {}", path.display()))?;
+    let bytes = foreign::read(path, foreign::SMALL).with_context(|| format!("reading the key {}", path.display()))?;
     match Bytes32::try_from(bytes) {
         Ok(key) => Ok(key),
         Err(bytes) => bail!("the key {} has {} bytes; it must have 32", path.display(), bytes.len()),

@@ -26,6 +26,8 @@ use crate::{
 
 /// Bytes of a chunk at most, as the contract says.
 const CHUNK: usize = 1 << 20;
+/// Bytes of a file at most, as the contract says: some forty million names.
+const FILE: u64 = 4 << 30;
 /// How long the next part of a load is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Faults in one answer.
@@ -175,8 +177,13 @@ impl Service {
     /// What reads a load, and how many bytes come.
     fn loader(&self, spec: &OperatorsSpec, caller: &Identity) -> Result<(Loader, u64), Failure> {
         let mut violations = Violations::new();
-        let size = u64::try_from(spec.size_bytes).ok().filter(|size| *size > 0);
-        let size = violations.check("spec.size_bytes", size, "is missing; say how long the file is");
+        let size = u64::try_from(spec.size_bytes).unwrap_or(0);
+        let fault = match size {
+            0 => "is missing; say how long the file is",
+            _ => "is more than 4 GiB (4,294,967,296 bytes); load it in parts",
+        };
+        let size = (1..=FILE).contains(&size).then_some(size);
+        let size = violations.check("spec.size_bytes", size, fault);
         let format = match spec.format() {
             OperatorFormat::Csv => Some(Format::Csv),
             OperatorFormat::Ndjson => Some(Format::Ndjson),

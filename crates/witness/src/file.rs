@@ -9,9 +9,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Reads the file; `None` if it does not exist.
+use crate::foreign;
+
+/// Reads the file; `None` if it does not exist. Only a regular file of at most
+/// [`foreign::SMALL`] bytes is read: a wrong path may lead to a pipe or a device.
 pub async fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match tokio::fs::read(path).await {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || foreign::read(&path, foreign::SMALL));
+    match read.await.map_err(Error::other)? {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -1,12 +1,16 @@
 //! `remit log key`: the log's signing keys.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use audit::{KeyState, LogKeys, open_checkpoint};
 use clap::{Args, Subcommand};
 use host::{config::Config, data_dir::DataDir};
 use journal::{Clock as _, SystemClock, SystemEntropy};
+use witness::foreign;
 
 use super::Context;
 use crate::{
@@ -130,9 +134,18 @@ async fn load(origin: &str, path: &Path) -> anyhow::Result<LogKeys> {
     })
 }
 
+/// Reads one of the log's small files; `None` if there is none.
+fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    match foreign::read_text(path, foreign::SMALL) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
 /// The same seed under another name is another key, which no verifier has.
 fn refuse_other_name(origin: &str, vkey: &Path) -> anyhow::Result<()> {
-    let known = std::fs::read_to_string(vkey).unwrap_or_default();
+    let known = read(vkey)?.unwrap_or_default();
     match known.split_once('+') {
         Some((name, _)) if name != origin => {
             let message = format!(
@@ -157,8 +170,13 @@ async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> 
     };
     let mut keys = load(&config.log.origin, path).await?;
     let checkpoint = checkpoint_file(config, access)?;
-    let note = std::fs::read_to_string(&checkpoint)
-        .with_context(|| format!("reading the last checkpoint, {}", checkpoint.display()))?;
+    let note = read(&checkpoint)?.ok_or_else(|| {
+        let message = format!(
+            "there is no checkpoint at {}: the log has signed none yet",
+            checkpoint.display()
+        );
+        Failed::NotFound(message)
+    })?;
     let last = keys
         .open_earlier(&note)
         .with_context(|| format!("{} is not a checkpoint of this log", checkpoint.display()))?;
@@ -185,7 +203,7 @@ fn checkpoint_file(config: &Config, access: &Access) -> anyhow::Result<PathBuf> 
 
 fn show(keys: &LogKeys, config: &Config, access: &Access) -> anyhow::Result<()> {
     // A running log signs with the keys that signed its last checkpoint.
-    let last = std::fs::read_to_string(checkpoint_file(config, access)?).ok();
+    let last = read(&checkpoint_file(config, access)?)?;
     let signed_last = |vkey: &str| last.as_ref().map(|note| open_checkpoint(note, vkey).is_ok());
     let all = keys.all();
     if access.json {

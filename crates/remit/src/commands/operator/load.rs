@@ -25,6 +25,8 @@ use crate::{
 
 /// Bytes per piece; the server accepts up to 1 MiB.
 const PIECE: usize = 256 << 10;
+/// Bytes of a file at most; the server takes no more.
+const LARGEST: u64 = 4 << 30;
 
 /// Load a file into the register, completely or not at all
 ///
@@ -104,11 +106,15 @@ impl File {
     }
 
     /// A file whose end is not known before it is reached: its size is announced before it is sent.
-    async fn spooled(name: String, mut from: tokio::fs::File) -> anyhow::Result<Self> {
+    async fn spooled(name: String, from: impl AsyncRead + Unpin) -> anyhow::Result<Self> {
         let file = tempfile::tempfile().context("cannot make a temporary file (TMPDIR)")?;
         let mut file = tokio::fs::File::from_std(file);
-        let size = tokio::io::copy(&mut from, &mut file).await;
+        let size = tokio::io::copy(&mut from.take(LARGEST + 1), &mut file).await;
         let size = size.with_context(|| format!("cannot read {name}; nothing was loaded"))?;
+        if size > LARGEST {
+            let message = format!("{name} has more than 4 GiB: load it in parts; nothing was loaded");
+            return Err(Failed::Usage(message).into());
+        }
         file.rewind().await?;
         Ok(Self {
             name,
