@@ -7,8 +7,10 @@ use std::{
 };
 
 use api::{
+    audit::{AppendChangesRequest, audit_inbound_service_client::AuditInboundServiceClient},
     intake::{CheckReceiptRequest, GetReportRequest, ReadPurpose, Reporter, RevealPurpose, RevealReporterRequest},
     operations::{GetStatusRequest, ListRecordHeadsRequest, operations_service_client::OperationsServiceClient},
+    routing::{CheckAccessRequest, routing_inbound_service_client::RoutingInboundServiceClient},
 };
 use tempfile::TempDir;
 use tonic::Code;
@@ -651,3 +653,135 @@ const ANYWHERE: [&str; 6] = [
     "--audit-listen",
     "127.0.0.1:0",
 ];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_go_on_calling_each_other_after_their_tokens_are_rotated() {
+    let folder = TempDir::new().unwrap();
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    submit(&process).await;
+    let services = [
+        ("intake", &process.endpoints.routing),
+        ("routing", &process.endpoints.audit),
+    ];
+    let before = services.map(|(service, to)| process.channel(to, service));
+    for (service, _) in services {
+        let rotated = remit(&process, &["token", "rotate", service]);
+        assert_eq!(code(&rotated), Some(0), "{}", text(&rotated));
+    }
+    let [intake, routing] = before;
+    let mut routing_as_intake = RoutingInboundServiceClient::new(intake);
+    until("intake's earlier token ends", async || {
+        let answer = routing_as_intake.check_access(CheckAccessRequest::default()).await;
+        (answer.unwrap_err().code() == Code::Unauthenticated).then_some(())
+    })
+    .await;
+    let mut audit_as_routing = AuditInboundServiceClient::new(routing);
+    until("routing's earlier token ends", async || {
+        let answer = audit_as_routing.append_changes(AppendChangesRequest::default()).await;
+        answer
+            .is_err_and(|status| status.code() == Code::Unauthenticated)
+            .then_some(())
+    })
+    .await;
+    submit(&process).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_a_backup_made_under_load_has_what_was_accepted_before_it_and_starts() {
+    let folder = TempDir::new().unwrap();
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let evidence = folder.path().join("photo");
+    std::fs::write(&evidence, "a photograph").unwrap();
+    let uploaded = remit(
+        &process,
+        &["evidence", "upload", evidence.to_str().unwrap(), "--as", "operator"],
+    );
+    assert_eq!(code(&uploaded), Some(0), "{}", text(&uploaded));
+    let before = submit(&process).await;
+    let backup = folder.path().join("backup");
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut intake = process.intake("operator");
+    let load = tokio::spawn(async move {
+        let mut accepted = 0;
+        while !*stopped.borrow() {
+            accepted += usize::from(intake.submit_report(gambling("")).await.is_ok());
+        }
+        accepted
+    });
+    let made = remit(&process, &["backup", "create", backup.to_str().unwrap()]);
+    assert_eq!(code(&made), Some(0), "{}", text(&made));
+    stop.send(true).unwrap();
+    assert!(load.await.unwrap() > 0, "nothing was submitted meanwhile");
+    let verify = |expected: i32| {
+        let verified = program().arg("backup").arg("verify").arg(&backup).output().unwrap();
+        assert_eq!(code(&verified), Some(expected), "{}", text(&verified));
+        text(&verified)
+    };
+    verify(0);
+
+    // Where the newest checkpoint survived, a log that went on is not forked.
+    let checkpoint = process.layout.checkpoint();
+    let mut process = process;
+    process.kill();
+    let restore = |into: &Path, more: &[&str]| {
+        let restored = program()
+            .args(["backup", "restore"])
+            .arg(&backup)
+            .arg("--data-dir")
+            .arg(into)
+            .args(more)
+            .output()
+            .unwrap();
+        (code(&restored), text(&restored))
+    };
+    // The log as it was in the backup: its own newest checkpoint is the newest.
+    let moved = folder.path().join("moved");
+    let (exit, told) = restore(&moved.join("data"), &[]);
+    assert!(exit == Some(0) && told.contains("log.checkpoint"), "{told}");
+    let kept = newest_checkpoint(&moved.join("data").join("audit.db")).await;
+    std::fs::write(moved.join("data").join("log.checkpoint"), kept).unwrap();
+    let restored = Process::start(&moved, &Databases::Sqlite, &[]);
+    let name = &before.0;
+    assert_eq!(logged(&restored, &before.1, 2).await.len(), 2, "{name}");
+    let shown = remit(&restored, &["evidence", "verify"]);
+    assert_eq!(code(&shown), Some(0), "{}", text(&shown));
+    // Every report that any service has, all have, and the log: nothing was cut between them.
+    until("services and log agree", async || {
+        let reconciled = remit(&restored, &["log", "reconcile"]);
+        (code(&reconciled) == Some(0)).then_some(())
+    })
+    .await;
+    restored.verified_log().await;
+    drop(restored);
+
+    // A directory with records is not written over, and one with the newest checkpoint keeps it.
+    let (exit, told) = restore(&moved.join("data"), &[]);
+    assert!(exit == Some(2) && told.contains("without records"), "{told}");
+    let other = folder.path().join("other");
+    let (exit, told) = restore(&other, &["--checkpoint", checkpoint.to_str().unwrap()]);
+    assert_eq!(exit, Some(0), "{told}");
+    assert_eq!(
+        std::fs::read(other.join("log.checkpoint")).unwrap(),
+        std::fs::read(&checkpoint).unwrap()
+    );
+
+    // What is damaged is not restored, and leaves nothing.
+    let key = backup.join("receipt.key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    assert!(verify(5).contains("receipt.key"));
+    let nothing = folder.path().join("nothing");
+    assert_eq!(restore(&nothing, &[]).0, Some(5));
+    assert!(!nothing.exists());
+    std::fs::remove_file(&key).unwrap();
+    assert!(verify(5).contains("receipt.key is missing"));
+}
+
+/// The checkpoint that a log signed last, as its database has it.
+async fn newest_checkpoint(database: &Path) -> String {
+    let url = format!("sqlite://{}", database.display());
+    let db = sql::Db::open_to_read(&url, audit::SCHEMAS).await.unwrap();
+    let newest = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
+    let row = db.fetch_optional(newest, Vec::new()).await.unwrap().unwrap();
+    db.close().await;
+    row.get("note").unwrap()
+}

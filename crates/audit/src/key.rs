@@ -295,6 +295,21 @@ impl LogKeys {
     }
 }
 
+impl LogKeys {
+    /// The files that a log keeps its keys in, with their names where the key file is `log.key`: the
+    /// key file, and those beside it, which need not exist.
+    #[must_use]
+    pub fn files(key_file: &Path) -> [(&'static str, PathBuf); 4] {
+        let beside = |name: &'static str| (name, beside(key_file, name));
+        [
+            ("log.key", key_file.to_owned()),
+            beside("log.key.old"),
+            beside("log.keys"),
+            beside("log.vkey"),
+        ]
+    }
+}
+
 /// A file beside the key file. `log.key.old` is named after the key file, so that two logs can
 /// share a folder.
 fn beside(key_file: &Path, name: &str) -> PathBuf {

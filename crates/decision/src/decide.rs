@@ -593,16 +593,17 @@ impl<'a> Ruling<'a> {
     }
 
     /// The rows before the matching one, each with the first column that failed.
-    pub fn misses(&self) -> impl Iterator<Item = (&'a Row, &'a Column)> {
+    pub fn misses(&self) -> Vec<(&'a Row, &'a Column)> {
+        self.missed(&self.matched.failed()).collect()
+    }
+
+    /// [`Self::misses`], of the columns at which the rows failed.
+    fn missed(&self, failed: &[u8]) -> impl Iterator<Item = (&'a Row, &'a Column)> {
         let columns: Vec<&Column> = self.rules.columns().collect();
-        let failed = self.matched.failed();
-        failed
-            .into_iter()
-            .zip(self.rules.rows())
-            .filter_map(move |(failed, row)| {
-                let column = columns.get(usize::from(failed).checked_sub(1)?)?;
-                Some((row, *column))
-            })
+        failed.iter().zip(self.rules.rows()).filter_map(move |(failed, row)| {
+            let column = columns.get(usize::from(*failed).checked_sub(1)?)?;
+            Some((row, *column))
+        })
     }
 
     /// What the row lays down for the case, for whoever comes to lead it.
@@ -656,9 +657,10 @@ impl<'a> Ruling<'a> {
             explanation: Some(decision.explanation),
             misses: self
                 .misses()
+                .into_iter()
                 .map(|(row, column)| RowMiss {
                     row: row.id.clone(),
-                    column: column.to_string(),
+                    column: column.name().into_owned(),
                 })
                 .collect(),
             ..RouteDecision::default()

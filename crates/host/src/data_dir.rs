@@ -8,6 +8,7 @@
 //! * `tokens.json`: the callers' tokens. Created at the first start; each start adds new agencies
 //!   of the configured directory, `remit token add` adds others. `tokens.json.lock` is locked while
 //!   it is changed.
+//! * `restoring`: a backup that is being restored; nothing is started from a directory that has it.
 //! * `endpoints.json`: the addresses and the zone, while the instance is serving. Client commands
 //!   use it to find the servers, and print times in its zone.
 
@@ -35,6 +36,9 @@ use crate::{
 
 /// Maximum size of the file with the addresses.
 const SMALL: u64 = 1 << 20;
+
+/// Name of the folder in which a backup is prepared that is being restored.
+pub(crate) const RESTORING: &str = "restoring";
 
 /// Name of the operator as a caller.
 pub const OPERATOR: &str = "operator";
@@ -124,6 +128,11 @@ impl Layout {
         self.0.join("receipt.key")
     }
 
+    /// Where a backup is prepared that is being restored.
+    pub(crate) fn restoring(&self) -> PathBuf {
+        self.0.join(RESTORING)
+    }
+
     fn endpoints(&self) -> PathBuf {
         self.0.join("endpoints.json")
     }
@@ -164,7 +173,25 @@ pub struct DataDir {
 
 impl DataDir {
     /// Creates the folder if missing, and locks it for this process.
+    ///
+    /// # Errors
+    ///
+    /// Also if a restore into it did not end: what is there is of no one moment.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        let data_dir = Self::open_to_restore(folder)?;
+        let restoring = data_dir.layout.restoring();
+        match restoring.exists() {
+            true => bail!(
+                "a backup was being restored into {}, and that did not end: remove everything in it but log.checkpoint, and \
+                 restore again",
+                folder.display()
+            ),
+            false => Ok(data_dir),
+        }
+    }
+
+    /// Creates the folder if missing, and locks it for this process, whatever is in it.
+    pub(crate) fn open_to_restore(folder: &Path) -> anyhow::Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)

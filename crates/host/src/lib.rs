@@ -6,6 +6,7 @@
 //! * `secrets.rs`: files that only this user may read.
 //! * `reference.rs`: directory, taxonomy, rules, calendar: built in, or from files.
 //! * `data_dir.rs`: the data directory of an instance: lock, keys, tokens, addresses.
+//! * `backup.rs`: copies of all that an instance keeps, made while it serves.
 //! * `databases.rs`: the services' databases, opened without a service.
 //! * `token_file.rs`: the file of the callers' tokens, changed by one at a time.
 //! * `tokens.rs`: the callers' tokens, reloaded when the token file changes.
@@ -23,6 +24,7 @@
 //! Nothing here knows a command line or prints.
 
 mod admin;
+pub mod backup;
 mod callers;
 mod certificates;
 mod check;

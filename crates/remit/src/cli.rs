@@ -80,6 +80,7 @@ enum Command {
     Context(commands::context::Command),
     Config(commands::config::Command),
     Migrate(commands::migrate::Command),
+    Backup(commands::backup::Command),
     Completions(commands::manual::Completions),
     Man(commands::manual::Man),
 }
@@ -232,6 +233,7 @@ fn try_run(cli: Cli) -> anyhow::Result<()> {
             Command::Context(command) => command.run(),
             Command::Config(command) => command.run().await,
             Command::Migrate(command) => command.run().await,
+            Command::Backup(command) => command.run().await,
             Command::Completions(command) => command.run(),
             Command::Man(command) => command.run(),
         }

@@ -1,6 +1,7 @@
 //! The commands of `remit`, one file per group.
 
 pub mod access;
+pub mod backup;
 pub mod case;
 pub mod category;
 pub mod config;

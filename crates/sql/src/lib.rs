@@ -13,6 +13,7 @@
 //! * `value.rs`: parameters and columns.
 //! * `insert.rs`: bulk inserts. `batch.rs`: bulk inserts into several tables in one transaction, in
 //!   as few round trips as possible.
+//! * `copy.rs`: copies of databases that are in use.
 //! * `migrate.rs`: numbered schema changes, the same numbers for both engines.
 //! * `metrics.rs`: what is measured.
 //! * `error.rs`: errors, and whether a retry can help.
@@ -22,6 +23,7 @@
 //! for); SQLite has one writer. Nothing here knows any table.
 
 mod batch;
+mod copy;
 mod db;
 mod error;
 mod insert;
@@ -33,6 +35,7 @@ mod session;
 mod value;
 
 pub use batch::Batch;
+pub use copy::copy_sqlite;
 pub use db::{Db, Snapshot, Then, Tx};
 pub use error::{Error, Retry};
 pub use insert::{Column, Insert};

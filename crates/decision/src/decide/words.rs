@@ -4,6 +4,8 @@
 //! own, so that it can be removed for all but the owner: `excluded`, `exclusions`, `passed`, and
 //! the place of the agency complained of.
 
+use std::{borrow::Cow, fmt::Write as _};
+
 use api::routing::factor_tried::Place;
 use api::routing::{Explanation, FactorTried, HoldAsked, Support};
 
@@ -18,13 +20,14 @@ impl Ruling<'_> {
     /// Every step of the decision, in words.
     pub(super) fn explanation(&self) -> Explanation {
         let (mut fallbacks, mut exclusions) = (Vec::new(), Vec::new());
+        let failed = self.matched.failed();
         let read: Vec<Option<String>> = self.tried.iter().map(|tried| self.read_as(tried)).collect();
         let tried = || self.tried.iter().zip(read.iter().map(Option::as_deref));
         for (tried, read) in tried() {
             fallbacks.extend(doubt(tried, read));
         }
         for note in &self.notes {
-            match self.note(*note) {
+            match self.note(*note, &failed) {
                 (words, false) => fallbacks.push(words),
                 (words, true) => exclusions.push(words),
             }
@@ -57,7 +60,7 @@ impl Ruling<'_> {
             rule_set_digest: self.rules.digest().to_vec().into(),
             directory_digest: self.directory.digest().to_vec().into(),
             exclusions,
-            failed_columns: self.matched.failed().into(),
+            failed_columns: failed.into(),
             holds: self.holds.iter().map(asked).collect(),
             review: self.review().to_proto().into(),
             register_answer: self.operator.cloned(),
@@ -140,8 +143,9 @@ impl Ruling<'_> {
         }
     }
 
-    /// A note's text, and whether only the owner may see it.
-    fn note(&self, note: Note<'_>) -> (String, bool) {
+    /// A note's text, and whether only the owner may see it; `failed` are the columns at which rows
+    /// failed.
+    fn note(&self, note: Note<'_>, failed: &[u8]) -> (String, bool) {
         let words = match note {
             Note::ExcludedUnknown(id) => {
                 return (
@@ -178,7 +182,7 @@ impl Ruling<'_> {
             }
             Note::UnknownFactor => "a place with an unknown connecting factor was skipped".to_owned(),
             Note::Repeated(factor) => format!("{factor}: given more than once; only the first place was used"),
-            Note::CatchAll(category) => self.caught(category),
+            Note::CatchAll(category) => self.caught(category, failed),
             Note::NationalDefault(agency) => format!(
                 "no place of the report leads to an agency: {} leads as the national default",
                 agency.id
@@ -241,17 +245,20 @@ impl Ruling<'_> {
 
     /// Why no row but the last took the report. A row whose first failed column is another than the
     /// category is for this category, under conditions.
-    fn caught(&self, category: &str) -> String {
-        let of_category: Vec<_> = self
-            .misses()
-            .filter(|(row, column)| !matches!(column, Column::Category) && !row.categories().is_empty())
-            .map(|(row, column)| format!("{} (not for {})", row.id, column_words(&column.to_string())))
-            .collect();
-        match of_category.as_slice() {
-            [] => format!("no row is for the category `{category}`: the row for all other reports decided"),
+    fn caught(&self, category: &str, failed: &[u8]) -> String {
+        let mut rows = String::new();
+        for (row, column) in self.missed(failed) {
+            if matches!(column, Column::Category) || row.categories().is_empty() {
+                continue;
+            }
+            let between = if rows.is_empty() { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(rows, "{between}{} (not for {})", row.id, column_words(&column.name()));
+        }
+        match rows.as_str() {
+            "" => format!("no row is for the category `{category}`: the row for all other reports decided"),
             rows => format!(
-                "no row for the category `{category}` takes this report: {}; the row for all other reports decided",
-                rows.join(", ")
+                "no row for the category `{category}` takes this report: {rows}; the row for all other reports decided"
             ),
         }
     }
@@ -333,7 +340,7 @@ fn doubt(tried: &Tried<'_>, read: Option<&str>) -> Option<String> {
 
 /// What a report has in a column of a rule set, in a clerk's words: `not for …`.
 #[must_use]
-pub fn column_words(column: &str) -> String {
+pub fn column_words(column: &str) -> Cow<'static, str> {
     let words = match column {
         "category" => "this category",
         "operator" => "the operator's place",
@@ -352,12 +359,12 @@ pub fn column_words(column: &str) -> String {
         "victim_kind" => "this kind of victim",
         other => {
             return match other.strip_prefix("details.") {
-                Some(path) => format!("the detail `{path}`"),
-                None => format!("`{other}`"),
+                Some(path) => format!("the detail `{path}`").into(),
+                None => format!("`{other}`").into(),
             };
         }
     };
-    words.to_owned()
+    words.into()
 }
 
 /// A factor in the contract; 0 if there is none.
@@ -387,7 +394,6 @@ fn path(factor: Factor, located: &Located<'_>) -> String {
     if factor == Factor::ComplainedOf {
         return String::new();
     }
-    use std::fmt::Write as _;
     let codes = located.via.iter().chain(&located.climb);
     let mut path = String::new();
     for (i, code) in codes.enumerate() {

@@ -1,6 +1,6 @@
 //! Columns: what rows can require of facts.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use api::intake::{ReporterRelation, SubjectKind, VictimKind};
 use places::{Country, TerritoryCode};
@@ -53,20 +53,28 @@ pub enum Column {
     Detail(String),
 }
 
+impl Column {
+    /// The name in rule sets.
+    #[must_use]
+    pub fn name(&self) -> Cow<'static, str> {
+        match self {
+            Self::Category => "category".into(),
+            Self::Place(factor) => factor.as_str().into(),
+            Self::Loss => "loss".into(),
+            Self::LossAge => "loss_age".into(),
+            Self::Urgent => "urgent".into(),
+            Self::Flag(flag) => flag.as_str().into(),
+            Self::SubjectKind => "subject_kind".into(),
+            Self::ReporterRelation => "reporter_relation".into(),
+            Self::VictimKind => "victim_kind".into(),
+            Self::Detail(path) => format!("details.{path}").into(),
+        }
+    }
+}
+
 impl fmt::Display for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Category => f.write_str("category"),
-            Self::Place(factor) => f.write_str(factor.as_str()),
-            Self::Loss => f.write_str("loss"),
-            Self::LossAge => f.write_str("loss_age"),
-            Self::Urgent => f.write_str("urgent"),
-            Self::Flag(flag) => f.write_str(flag.as_str()),
-            Self::SubjectKind => f.write_str("subject_kind"),
-            Self::ReporterRelation => f.write_str("reporter_relation"),
-            Self::VictimKind => f.write_str("victim_kind"),
-            Self::Detail(path) => write!(f, "details.{path}"),
-        }
+        f.write_str(&self.name())
     }
 }
 

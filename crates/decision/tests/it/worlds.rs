@@ -159,7 +159,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
     // The bitmaps agree with evaluating the conditions one by one.
     let situation = Situation::from(facts);
     let ruling = rule(&situation, rules, directory);
-    let mut misses = ruling.misses();
+    let mut misses = ruling.misses().into_iter();
     for candidate in rules.rows() {
         match candidate
             .conditions

@@ -112,6 +112,8 @@ const ZH: &[(&str, &str)] = &[
     ("{0}, {1} bytes", "{0} 个，共 {1} 字节"),
     ("copies evidence", "正在复制证据"),
     ("copies the databases", "正在复制数据库"),
+    ("compares the copies", "正在比对副本"),
+    ("digest", "摘要"),
     ("claimant", "主张单位"),
     ("steps aside", "回避单位"),
     ("supervisor", "督办单位"),

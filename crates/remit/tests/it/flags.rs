@@ -19,6 +19,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
         "reads",
         &[
             "access list",
+            "backup verify",
             "case list",
             "case show",
             "case watch",
@@ -81,6 +82,8 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
     (
         "changes files and databases of this machine",
         &[
+            "backup create",
+            "backup restore",
             "completions",
             "context remove",
             "context set",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod connections;
+mod copies;
 mod errors;
 mod measured;
 mod rows;
