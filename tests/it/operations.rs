@@ -712,40 +712,91 @@ async fn p1_a_backup_made_under_load_has_what_was_accepted_before_it_and_starts(
     assert_eq!(code(&made), Some(0), "{}", text(&made));
     stop.send(true).unwrap();
     assert!(load.await.unwrap() > 0, "nothing was submitted meanwhile");
-    let verify = |expected: i32| {
-        let verified = program().arg("backup").arg("verify").arg(&backup).output().unwrap();
-        assert_eq!(code(&verified), Some(expected), "{}", text(&verified));
-        text(&verified)
+    let verified = |folder: &Path, more: &[&str]| {
+        let mut command = program();
+        command.args(["backup", "verify"]).arg(folder).args(more);
+        command.output().unwrap()
     };
-    verify(0);
+    let verify = |expected: i32, more: &[&str], why: &str| {
+        let verified = verified(&backup, more);
+        let told = text(&verified);
+        assert!(code(&verified) == Some(expected) && told.contains(why), "{told}");
+    };
+    let verify_at = |folder: &Path, expected: i32, why: &str| {
+        let verified = verified(folder, &[]);
+        let told = text(&verified);
+        assert!(code(&verified) == Some(expected) && told.contains(why), "{told}");
+    };
+    let made = remit(&process, &["backup", "create", backup.to_str().unwrap()]);
+    assert!(
+        code(&made) == Some(2) && text(&made).contains("is a new folder"),
+        "{}",
+        text(&made)
+    );
+    let listed = verified(&backup, &["--json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let digest = listed["sha256"].as_str().unwrap().to_owned();
+    verify(0, &["--sha256", &digest], "whole");
+    for file in ["intake.db", "receipt.key", "backup.json"] {
+        let mode = std::fs::metadata(backup.join(file)).unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600, "{file}");
+    }
 
-    // Where the newest checkpoint survived, a log that went on is not forked.
+    // The log goes on: what it signs from here on, the backup does not have.
+    let after = submit(&process).await;
+    let export = folder.path().join("export");
+    let exported = remit(
+        &process,
+        &[
+            "log",
+            "export",
+            export.to_str().unwrap(),
+            "--with-detail",
+            "--purpose",
+            "test",
+        ],
+    );
+    assert_eq!(code(&exported), Some(0), "{}", text(&exported));
     let checkpoint = process.layout.checkpoint();
     let mut process = process;
     process.kill();
     let restore = |into: &Path, more: &[&str]| {
-        let restored = program()
+        let mut command = program();
+        command
             .args(["backup", "restore"])
             .arg(&backup)
             .arg("--data-dir")
             .arg(into)
-            .args(more)
-            .output()
-            .unwrap();
+            .args(more);
+        let restored = command.output().unwrap();
         (code(&restored), text(&restored))
     };
-    // The log as it was in the backup: its own newest checkpoint is the newest.
+    let recover = |data: &Path, more: &[&str]| {
+        let mut command = program();
+        command.args(["log", "recover", "--data-dir"]).arg(data).args(more);
+        let recovered = command.output().unwrap();
+        (code(&recovered), text(&recovered))
+    };
+
+    // As if nothing had been signed since: its own newest checkpoint is the newest.
     let moved = folder.path().join("moved");
-    let (exit, told) = restore(&moved.join("data"), &[]);
+    let data = moved.join("data");
+    let (exit, told) = restore(&data, &[]);
     assert!(exit == Some(0) && told.contains("log.checkpoint"), "{told}");
-    let kept = newest_checkpoint(&moved.join("data").join("audit.db")).await;
-    std::fs::write(moved.join("data").join("log.checkpoint"), kept).unwrap();
+    let own = newest_checkpoint(&data.join("audit.db")).await;
+    std::fs::write(data.join("log.checkpoint"), &own).unwrap();
     let restored = Process::start(&moved, &Databases::Sqlite, &[]);
-    let name = &before.0;
-    assert_eq!(logged(&restored, &before.1, 2).await.len(), 2, "{name}");
-    let shown = remit(&restored, &["evidence", "verify"]);
-    assert_eq!(code(&shown), Some(0), "{}", text(&shown));
-    // Every report that any service has, all have, and the log: nothing was cut between them.
+    assert_eq!(logged(&restored, &before.1, 2).await.len(), 2, "{}", before.0);
+    let gone = CheckReceiptRequest { receipt: after.1 };
+    let gone = restored.intake("operator").check_receipt(gone).await.unwrap_err();
+    assert_eq!(gone.code(), Code::NotFound, "accepted after the backup");
+    let compared = remit(&restored, &["evidence", "verify"]);
+    assert!(
+        code(&compared) == Some(0) && text(&compared).contains('1'),
+        "{}",
+        text(&compared)
+    );
+    // What one service has delivered, the others have: nothing was cut between them.
     until("services and log agree", async || {
         let reconciled = remit(&restored, &["log", "reconcile"]);
         (code(&reconciled) == Some(0)).then_some(())
@@ -754,34 +805,69 @@ async fn p1_a_backup_made_under_load_has_what_was_accepted_before_it_and_starts(
     restored.verified_log().await;
     drop(restored);
 
-    // A directory with records is not written over, and one with the newest checkpoint keeps it.
-    let (exit, told) = restore(&moved.join("data"), &[]);
-    assert!(exit == Some(2) && told.contains("without records"), "{told}");
+    // A log that was signed further is not forked: it starts once it has all that was signed.
     let other = folder.path().join("other");
     let (exit, told) = restore(&other, &["--checkpoint", checkpoint.to_str().unwrap()]);
     assert_eq!(exit, Some(0), "{told}");
-    assert_eq!(
-        std::fs::read(other.join("log.checkpoint")).unwrap(),
-        std::fs::read(&checkpoint).unwrap()
+    let (exit, told) = recover(&other, &[]);
+    assert!(exit == Some(1) && told.contains("does not start"), "{told}");
+    let (exit, told) = recover(&other, &["--from", export.to_str().unwrap()]);
+    assert_eq!(exit, Some(0), "{told}");
+    let (exit, told) = recover(&other, &[]);
+    assert!(exit == Some(0) && told.contains("it starts"), "{told}");
+
+    // Not into records, nor beside what SQLite would take for theirs, nor with an old checkpoint.
+    let refused = |into: &Path, more: &[&str], why: &str| {
+        let (exit, told) = restore(into, more);
+        assert!(exit == Some(2) && told.contains(why), "{told}");
+    };
+    refused(&data, &[], "exists");
+    let beside = folder.path().join("beside");
+    std::fs::create_dir(&beside).unwrap();
+    std::fs::write(beside.join("audit.db-wal"), "old pages").unwrap();
+    refused(&beside, &[], "audit.db-wal exists");
+    let (early, nowhere) = (folder.path().join("early"), folder.path().join("nowhere"));
+    let mut lines: Vec<&str> = own.lines().collect();
+    lines[1] = "1";
+    std::fs::write(&early, lines.join("\n")).unwrap();
+    refused(
+        &nowhere,
+        &["--checkpoint", early.to_str().unwrap()],
+        "older than the backup",
     );
 
-    // What is damaged is not restored, and leaves nothing.
+    // A restore that did not end is no data directory.
+    let half = folder.path().join("half");
+    std::fs::create_dir_all(half.join("restoring")).unwrap();
+    let (exit, told) = recover(&half, &[]);
+    assert!(exit != Some(0) && told.contains("restore again"), "{told}");
+
+    // What is damaged is not restored, and leaves nothing; nor is what was damaged with its list.
     let key = backup.join("receipt.key");
     std::fs::write(&key, [7; 32]).unwrap();
-    assert!(verify(5).contains("receipt.key"));
+    verify(5, &[], "receipt.key has other content");
     let nothing = folder.path().join("nothing");
     assert_eq!(restore(&nothing, &[]).0, Some(5));
     assert!(!nothing.exists());
     std::fs::remove_file(&key).unwrap();
-    assert!(verify(5).contains("receipt.key is missing"));
+    verify(5, &[], "receipt.key is missing");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &key, rustix::fs::Mode::RUSR).unwrap();
+    verify(5, &[], "not a regular file");
+    let list = backup.join("backup.json");
+    let written = std::fs::read_to_string(&list).unwrap();
+    std::fs::write(&list, written.replace("receipt.key", "log.checkpoint")).unwrap();
+    verify(5, &[], "receipt.key");
+    std::fs::write(&list, written.replace("\"log.vkey\"", "\"log.checkpoint\"")).unwrap();
+    verify(5, &[], "log.checkpoint, which no backup has");
+    verify(5, &["--sha256", &digest], "has the digest");
+    verify_at(&folder.path().join("mistyped"), 2, "is not a folder");
 }
 
 /// The checkpoint that a log signed last, as its database has it.
 async fn newest_checkpoint(database: &Path) -> String {
     let url = format!("sqlite://{}", database.display());
     let db = sql::Db::open_to_read(&url, audit::SCHEMAS).await.unwrap();
-    let newest = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
-    let row = db.fetch_optional(newest, Vec::new()).await.unwrap().unwrap();
+    let newest = audit::newest_checkpoint(&db).await.unwrap().unwrap();
     db.close().await;
-    row.get("note").unwrap()
+    newest
 }

@@ -135,7 +135,7 @@ pub use publisher::{PublishError, Published};
 pub use read::{Part, Read, Reader, RoutingsSight, Sight};
 pub use resume::{Place, Refused};
 pub use scrub::EntryMissing;
-pub use sql_store::{SCHEMAS, SqlStore};
+pub use sql_store::{SCHEMAS, SqlStore, newest_checkpoint};
 pub use status::Status;
 pub use store::{Found, GapCursor, Store, StoreError, Unfreezing, Unfrozen, Which};
 pub use tree::{Edge, PlacedTile, TileId, Tiles, TreeHead};

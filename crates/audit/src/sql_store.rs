@@ -73,6 +73,13 @@ impl std::fmt::Debug for SqlStore {
     }
 }
 
+/// The checkpoint signed last, as a log's database has it.
+pub async fn newest_checkpoint(db: &Db) -> Result<Option<String>, Error> {
+    let newest = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
+    let row = db.fetch_optional(newest, Vec::new()).await?;
+    row.map(|row| row.get("note")).transpose()
+}
+
 impl SqlStore {
     /// Opens the log in the database at a URL and takes it over: stores opened on it before are
     /// fenced.
@@ -280,11 +287,7 @@ impl Store for SqlStore {
     }
 
     async fn newest_checkpoint(&self) -> Result<Option<String>, Error> {
-        let row = self
-            .db
-            .fetch_optional("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1", Vec::new())
-            .await?;
-        row.map(|row| row.get("note")).transpose()
+        newest_checkpoint(&self.db).await
     }
 
     async fn keep_checkpoint(&self, size: u64, note: &str, time: Time) -> Result<(), StoreError> {

@@ -22,7 +22,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use audit::{LogKeys, Store as _};
+use audit::LogKeys;
 use data_encoding::HEXLOWER;
 use intake::evidence::Folder;
 use journal::{Clock, SystemEntropy};
@@ -195,7 +195,11 @@ async fn fill(
     copy_evidence(&evidence, part, &mut files)?;
     told(Step::Databases);
     let copies = Service::ALL.map(|service| part.join(database_name(service)));
-    let pairs: Vec<_> = databases.iter().zip(&copies).map(|(from, to)| (from.as_path(), to.as_path())).collect();
+    let pairs: Vec<_> = databases
+        .iter()
+        .zip(&copies)
+        .map(|(from, to)| (from.as_path(), to.as_path()))
+        .collect();
     let time = clock.now().to_string();
     let copied = sql::copy_sqlite(&pairs).await;
     copied.map_err(|error| anyhow::anyhow!("copying the databases: {error:?}"))?;
@@ -259,9 +263,9 @@ async fn complete(part: &Path, clock: &dyn Clock) -> anyhow::Result<Option<u64>>
         );
     }
     let audit = Db::open_to_read(url(Service::Audit)?.expose(), databases::schemas(Service::Audit)).await?;
-    let newest = audit::SqlStore::new(audit.clone()).newest_checkpoint().await?;
+    let newest = audit::newest_checkpoint(&audit).await?;
     audit.close().await;
-    newest.map(|note| signed_entries(&note)).transpose()
+    newest.as_deref().map(signed_entries).transpose()
 }
 
 /// The entries that a checkpoint covers: its second line.
@@ -361,7 +365,10 @@ fn newest(there: &Path, given: Option<&Path>, backup: &Backup) -> anyhow::Result
         return Ok(None);
     };
     if given.is_some() && there.exists() {
-        let problem = format!("{} exists: give no other checkpoint, unless you move that one away", there.display());
+        let problem = format!(
+            "{} exists: give no other checkpoint, unless you move that one away",
+            there.display()
+        );
         return Err(Unusable(problem).into());
     }
     let note = foreign::read_text(file, foreign::SMALL).with_context(|| format!("reading {}", file.display()))?;
@@ -410,7 +417,10 @@ fn secrets(config: &Config, layout: &Layout) -> Vec<(&'static str, PathBuf)> {
 fn copy_evidence(evidence: &Path, part: &Path, files: &mut BTreeMap<String, Content>) -> anyhow::Result<()> {
     let found = all_files(evidence).with_context(|| format!("reading {}", evidence.display()))?;
     let kept = |path: &String| {
-        path == MARKER || path.split_once('/').is_some_and(|(day, _)| day.parse::<jiff::civil::Date>().is_ok())
+        path == MARKER
+            || path
+                .split_once('/')
+                .is_some_and(|(day, _)| day.parse::<jiff::civil::Date>().is_ok())
     };
     for path in found.into_iter().filter(kept) {
         let name = format!("{EVIDENCE}/{path}");
@@ -439,7 +449,9 @@ fn all_files(folder: &Path) -> Result<Vec<String>, Error> {
         let is_top = below.as_os_str().is_empty();
         let entries = match std::fs::read_dir(folder.join(&below)) {
             Ok(entries) => entries,
-            Err(error) if !is_top && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => continue,
+            Err(error) if !is_top && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                continue;
+            }
             Err(error) => return Err(error),
         };
         for entry in entries {
@@ -503,7 +515,10 @@ fn copy(from: &Path, to: &Path) -> Result<Content, Error> {
 /// is one.
 fn content(from: &Path, mut to: Option<File>, expected: Option<u64>) -> Result<Content, Error> {
     // Opening a pipe must not wait for a writer.
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(from)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(from)?;
     if !file.metadata()?.is_file() {
         return Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
     }

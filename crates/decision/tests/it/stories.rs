@@ -916,7 +916,11 @@ fn skipped_rows_name_the_first_column_that_failed() {
     facts.loss_age_seconds = Some(73 * 3_600);
     let situation = Situation::from(&facts);
     let ruling = rule(&situation, RuleSet::shipped(), Directory::shipped());
-    let misses: Vec<(&str, &Column)> = ruling.misses().into_iter().map(|(row, column)| (row.id.as_str(), column)).collect();
+    let misses: Vec<(&str, &Column)> = ruling
+        .misses()
+        .into_iter()
+        .map(|(row, column)| (row.id.as_str(), column))
+        .collect();
     assert_eq!(ruling.row().id, "fraud");
     let passed = RuleSet::shipped()
         .rows()

@@ -4,7 +4,8 @@
 //! does not compile.
 
 use api::event::{
-    Actor, AssistanceAnswer, Clock, Detail, Disposition, Incident, OperatorRegister, Reading, ReferralAnswer, Route,
+    Actor, AssistanceAnswer, Clock, Deputyship, Detail, Disposition, Incident, OperatorRegister, Reading,
+    ReferralAnswer, Route, VersionDifference,
 };
 use data_encoding::HEXLOWER;
 
@@ -69,6 +70,10 @@ pub fn detail(detail: &Detail) -> std::io::Result<()> {
         assignee_commitment,
         receiving_agency,
         referral_answer: _,
+        deputyship,
+        supervised_agency,
+        correct_by_time,
+        version_difference,
     } = detail;
     match (from_state.as_str(), to_state.as_str()) {
         ("", to) => field("state", to)?,
@@ -96,6 +101,12 @@ pub fn detail(detail: &Detail) -> std::io::Result<()> {
     field("supervisor", id(supervisor))?;
     field("shared with", id(shared_with))?;
     field("receiver", id(receiving_agency))?;
+    field("supervises", id(supervised_agency))?;
+    if correct_by_time.is_some() {
+        field("correct by", &time(correct_by_time.as_ref()))?;
+    }
+    deputised(deputyship.as_ref())?;
+    differs(version_difference.as_ref())?;
     field("filed under", id(from_category))?;
     field("now under", id(to_category))?;
     enumerated(detail)?;
@@ -252,6 +263,39 @@ fn register(register: Option<&OperatorRegister>) -> std::io::Result<()> {
         true => field("", tr("the file was the whole register")),
         false => Ok(()),
     }
+}
+
+fn deputised(deputyship: Option<&Deputyship>) -> std::io::Result<()> {
+    let Some(Deputyship {
+        officer_commitment,
+        deputy_commitment,
+        begin_time,
+        end_time,
+    }) = deputyship
+    else {
+        return Ok(());
+    };
+    field("for officer", &HEXLOWER.encode(officer_commitment))?;
+    field("deputy", &HEXLOWER.encode(deputy_commitment))?;
+    if begin_time.is_some() {
+        field("from", &time(begin_time.as_ref()))?;
+    }
+    match end_time {
+        None => Ok(()),
+        Some(_) => field("until", &time(end_time.as_ref())),
+    }
+}
+
+fn differs(difference: Option<&VersionDifference>) -> std::io::Result<()> {
+    let Some(VersionDifference {
+        difference_count,
+        lines,
+    }) = difference
+    else {
+        return Ok(());
+    };
+    field("differences", &difference_count.to_string())?;
+    lines.iter().try_for_each(|line| field("", line))
 }
 
 /// What of the log was read.

@@ -114,6 +114,11 @@ const ZH: &[(&str, &str)] = &[
     ("copies the databases", "正在复制数据库"),
     ("compares the copies", "正在比对副本"),
     ("digest", "摘要"),
+    ("supervises", "督办单位（被督办）"),
+    ("correct by", "整改期限"),
+    ("for officer", "代理的经办人"),
+    ("deputy", "代理人"),
+    ("differences", "差异数"),
     ("claimant", "主张单位"),
     ("steps aside", "回避单位"),
     ("supervisor", "督办单位"),
@@ -947,7 +952,7 @@ mod tests {
             "reporter_relation",
             "victim_kind",
         ];
-        let decided = columns.map(decision::decide::column_words);
+        let decided = columns.map(|column| decision::decide::column_words(column).into_owned());
         let asked: Vec<_> = asked.into_iter().chain(decided).collect();
         let missing: Vec<_> = asked.iter().filter(|word| !has(word)).collect();
         assert!(missing.is_empty(), "{missing:?}");
