@@ -275,19 +275,19 @@ mod tests {
 
     testkit::on_each_backend!(every_list_below_is_read_through_an_index);
 
-    /// Of 20,000 cases, below one of ten superiors; those of one have one owner.
+    /// Of 40,000 cases, below one of ten superiors; those of one have one owner.
     const FILLED: [&str; 3] = [
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000) \
          INSERT INTO cases (id, category, urgent, open_time, facts, explanation, matter) \
          SELECT CAST(i AS TEXT), 'gambling', 0, i, CAST('a' AS BYTEA), CAST('a' AS BYTEA), CAST('a' AS BYTEA) FROM n",
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000) \
          INSERT INTO case_states (case_id, state, course, generation, sequence, hash, change_time) \
          SELECT CAST(i AS TEXT), 'CLOSED', CAST('a' AS BYTEA), 1, 1, CAST('a' AS BYTEA), i FROM n",
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000) \
          INSERT INTO case_below (case_id, superior, owner, stage, runs, place) \
          SELECT CAST(i AS TEXT), 'police-' || (i % 10), \
          CASE WHEN i % 10 = 7 OR i % 2 = 0 THEN 'unit-7' ELSE 'unit-' || (i % 10) END, \
-         CASE WHEN i % 3 = 1 THEN 'ASSIGNED' ELSE 'IN_PROGRESS' END, i % 2, i FROM n",
+         CASE WHEN i % 10 = 7 OR i % 2 = 0 THEN 'ASSIGNED' ELSE 'IN_PROGRESS' END, i % 2, i FROM n",
     ];
 
     async fn every_list_below_is_read_through_an_index(backend: Backend) {
