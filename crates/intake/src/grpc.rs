@@ -3,11 +3,12 @@
 use api::intake::{
     AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse,
     BatchSubmitReportsRequest, BatchSubmitReportsResponse, CheckReceiptRequest, CheckReceiptResponse,
-    GetCategoryRequest, GetCategoryResponse, GetReportRequest, GetReportResponse, ListCategoriesRequest,
-    ListCategoriesResponse, ListReportsRequest, ListReportsResponse, RecordCaseChangesRequest,
-    RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse, RequestReviewRequest,
-    RequestReviewResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
-    SubmitReportsRequest, SubmitReportsResponse, WithdrawReportRequest, WithdrawReportResponse,
+    ConfirmReportsRequest, ConfirmReportsResponse, GetCategoryRequest, GetCategoryResponse, GetReportRequest,
+    GetReportResponse, ListCategoriesRequest, ListCategoriesResponse, ListReportsRequest, ListReportsResponse,
+    ListUnconfirmedSendersRequest, ListUnconfirmedSendersResponse, RecordCaseChangesRequest, RecordCaseChangesResponse,
+    RecordProgressRequest, RecordProgressResponse, RequestReviewRequest, RequestReviewResponse, RevealReporterRequest,
+    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, SubmitReportsRequest, SubmitReportsResponse,
+    WatchReportsRequest, WatchReportsResponse, WithdrawReportRequest, WithdrawReportResponse,
     category_service_server::CategoryService, intake_inbound_service_server::IntakeInboundService,
     intake_service_server::IntakeService,
 };
@@ -59,6 +60,31 @@ impl IntakeService for Service {
     ) -> Result<Response<ListReportsResponse>, Status> {
         let response = self.list(caller(&request)?, request.get_ref()).await?;
         Ok(Response::new(response))
+    }
+
+    type WatchReportsStream = BoxStream<'static, Result<WatchReportsResponse, Status>>;
+
+    async fn watch_reports(
+        &self,
+        request: Request<WatchReportsRequest>,
+    ) -> Result<Response<Self::WatchReportsStream>, Status> {
+        let told = self.watch(caller(&request)?, &request.get_ref().resume_token).await?;
+        Ok(Response::new(told.map_err(Status::from).boxed()))
+    }
+
+    async fn confirm_reports(
+        &self,
+        request: Request<ConfirmReportsRequest>,
+    ) -> Result<Response<ConfirmReportsResponse>, Status> {
+        let response = self.confirm(caller(&request)?, request.get_ref()).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn list_unconfirmed_senders(
+        &self,
+        request: Request<ListUnconfirmedSendersRequest>,
+    ) -> Result<Response<ListUnconfirmedSendersResponse>, Status> {
+        Ok(Response::new(self.unconfirmed(request.get_ref()).await?))
     }
 
     async fn check_receipt(

@@ -23,6 +23,7 @@
 //! | `AddInformation`, `AnswerQuestion`, `RequestReview`, `WithdrawReport` | when it was recorded, and what follows | whoever has the receipt; the first also who sent it | none: nothing that the report says |
 //! | `DownloadEvidence` | a file | the system that uploaded it; the agency that leads its report's case | a purpose and why; a change of the evidence (`evidence.rs`) |
 //! | `GetEvidence` | its hash, length and types | the same, and the uploader's agency | none: nothing that the file says |
+//! | `WatchReports` | name, the sender's own id, state, agency and outcome of reports, as each changes | who sent them | none: nothing that a report says |
 //! | `ListReports` | name, state, time and the sender's own id of reports | who sent them | none: nothing else that a report says |
 //! | `SubmitReport`, `BatchSubmitReports`, `SubmitReports` | name, state and receipt | who sent it | none: nothing that the report says |
 //!
@@ -41,6 +42,7 @@ mod access;
 pub mod category;
 pub mod directory;
 pub mod evidence;
+mod feeds;
 mod grpc;
 mod metrics;
 mod operations;
@@ -227,6 +229,12 @@ impl Intake {
             writer: writer.clone(),
         };
         background.run("evidence", move |shutdown| upkeep.clone().run(shutdown));
+        let feeds = feeds::Upkeep {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            time: time.clone(),
+        };
+        background.run("feeds", move |shutdown| feeds.clone().run(shutdown));
         let accepting = Arc::clone(&store);
         let acceptances = writer.committer(
             Commands::Reports,
@@ -275,6 +283,8 @@ impl Intake {
             writer,
             routing,
             turns: Arc::default(),
+            open_feeds: rpc::feed::OpenFeeds::default(),
+            shutdown: shutdown.clone(),
             tokens: tokens.clone(),
             clock,
             entropy,

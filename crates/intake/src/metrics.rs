@@ -6,7 +6,10 @@ use journal::Time;
 use rpc::Failure;
 use telemetry::metrics::{Counter, Histogram, Known, Label, LabelInfo, Level, Values};
 
-use crate::{category::Categories, store::evidence::Tally};
+use crate::{
+    category::Categories,
+    store::{UnconfirmedTally, evidence::Tally},
+};
 
 /// Boundaries for sizes of files in bytes, from a text to a video.
 const FILE_SIZES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
@@ -18,6 +21,11 @@ telemetry::instruments! {
         reports: Counter<(Category, Outcome)> = ("remit.reports", "{report}"),
         /// Sizes of the evidence files that were taken in; their sum is its volume.
         evidence: Histogram<()> = ("remit.evidence.size", "By", FILE_SIZES),
+        /// Senders that have confirmed what became of their reports before, and have not confirmed all
+        /// of it now.
+        unconfirmed: Level<()> = ("remit.reports.unconfirmed.senders", "{sender}"),
+        /// Time since the first of what they have not confirmed was recorded.
+        unconfirmed_age: Level<()> = ("remit.reports.unconfirmed.age", "s"),
         /// Files that no report refers to yet.
         unattached: Level<()> = ("remit.evidence.unattached", "{file}"),
         /// Files that should have been removed by now.
@@ -107,6 +115,16 @@ pub(crate) fn looked(tally: &Tally, free: Option<u64>, now: Time) {
     match free {
         Some(free) => this.free.set(free, ()),
         None => this.free.forget(()),
+    }
+}
+
+/// What senders have not confirmed.
+pub(crate) fn unconfirmed(tally: &UnconfirmedTally, now: Time) {
+    let this = Instruments::get();
+    this.unconfirmed.set(tally.senders, ());
+    match tally.since {
+        Some(since) => this.unconfirmed_age.age(between(since, now), ()),
+        None => this.unconfirmed_age.forget(()),
     }
 }
 

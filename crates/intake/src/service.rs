@@ -10,23 +10,26 @@ mod record;
 mod reveal;
 mod submit;
 mod supplement;
+mod watch;
 mod withdraw;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 pub(crate) use bulk::Turns;
+pub(crate) use watch::KEPT as FEEDS_KEPT;
 
-use api::{intake::CaseChange, routing::routing_inbound_service_client::RoutingInboundServiceClient};
+use api::routing::routing_inbound_service_client::RoutingInboundServiceClient;
 use futures::future::try_join_all;
 use journal::{Clock, Committer, Entropy, Writer};
 use names::AgencyId;
 use rpc::{Failure, Identity, client::Caller};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     category::Categories,
     directory::Directory,
     receipt::Receipts,
-    sight,
+    sight::{self, was_hidden},
     state::State,
     store::{self, Accepted, Prepared, Sender, Store, StoredReport, evidence::EvidenceStore},
 };
@@ -45,6 +48,8 @@ pub(crate) struct Service {
     pub(crate) writer: Writer,
     pub(crate) routing: RoutingInboundServiceClient<Caller>,
     pub(crate) turns: Arc<Turns>,
+    pub(crate) open_feeds: rpc::feed::OpenFeeds,
+    pub(crate) shutdown: CancellationToken,
     pub(crate) tokens: rpc::page::Tokens,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -87,13 +92,4 @@ fn shown_state(stored: State, is_hidden: bool) -> State {
         true => State::Accepted,
         false => stored,
     }
-}
-
-/// Whether routing has told that an agency must not learn what became of a report. It may have
-/// decided otherwise since: this only adds to its present answer.
-fn was_hidden(agency: &AgencyId, case: Option<&CaseChange>) -> bool {
-    case.is_some_and(|case| {
-        let mut hidden = case.hidden_from.iter();
-        hidden.any(|name| names::AGENCY.id(name).as_ref() == Some(agency))
-    })
 }

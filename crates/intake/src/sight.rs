@@ -3,12 +3,21 @@
 
 use std::collections::BTreeSet;
 
-use api::routing::{
-    CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, check_access_request::Target,
-    routing_inbound_service_client::RoutingInboundServiceClient,
+use api::{
+    intake::CaseChange,
+    routing::{
+        CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, check_access_request::Target,
+        routing_inbound_service_client::RoutingInboundServiceClient,
+    },
 };
 use names::AgencyId;
 use rpc::{Failure, Identity, client::Caller};
+use uuid::Uuid;
+
+use crate::store;
+
+/// Reports that routing is asked about at once.
+pub(crate) const BLOCK: u32 = 1_000;
 
 /// Whether the caller's agency may see a report's content.
 pub(crate) async fn may_see(
@@ -33,9 +42,37 @@ pub(crate) async fn is_hidden(
     Ok(ask(routing, agency, report).await?.hidden)
 }
 
-/// Those of these reports, by name, of which an agency must not learn what became. Asked of all at
-/// once, whatever is known of them: the time of the answer tells nothing of any.
-pub(crate) async fn hidden(
+/// The names of those of these reports, each with its case as routing last told of it, of which
+/// their sender, if it has an agency, must not learn what became. Asked of all, whatever is known of
+/// them: the time of the answer tells nothing of any.
+pub(crate) async fn hidden_of(
+    routing: &RoutingInboundServiceClient<Caller>,
+    agency: Option<&AgencyId>,
+    reports: &[(Uuid, Option<&CaseChange>)],
+) -> Result<BTreeSet<String>, Failure> {
+    let Some(agency) = agency else {
+        return Ok(BTreeSet::new());
+    };
+    let mut found = BTreeSet::new();
+    for block in reports.chunks(BLOCK as usize) {
+        let named = block.iter().map(|(report, _)| store::name(*report)).collect();
+        found.append(&mut hidden(routing, agency, named).await?);
+    }
+    let were = reports.iter().filter(|(_, case)| was_hidden(agency, *case));
+    found.extend(were.map(|(report, _)| store::name(*report)));
+    Ok(found)
+}
+
+/// Whether routing has told that an agency must not learn what became of a report. It may have
+/// decided otherwise since: this only adds to its present answer.
+pub(crate) fn was_hidden(agency: &AgencyId, case: Option<&CaseChange>) -> bool {
+    case.is_some_and(|case| {
+        let mut hidden = case.hidden_from.iter();
+        hidden.any(|name| names::AGENCY.id(name).as_ref() == Some(agency))
+    })
+}
+
+async fn hidden(
     routing: &RoutingInboundServiceClient<Caller>,
     agency: &AgencyId,
     reports: Vec<String>,

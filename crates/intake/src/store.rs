@@ -16,6 +16,7 @@ use crate::{receipt::Lookup, state::State};
 mod accept;
 pub mod evidence;
 mod external;
+mod feed;
 mod follow;
 mod reading;
 mod reveal;
@@ -26,6 +27,7 @@ mod withdraw;
 
 pub use accept::Prepared;
 pub use external::External;
+pub use feed::{FeedHead, MOST_COUNTED, Told, Unconfirmed, UnconfirmedTally};
 pub use reading::rows as reading_rows;
 pub use reveal::{Reveal, Revealed};
 pub use sql_store::SqlStore;
@@ -100,6 +102,11 @@ pub const SCHEMA: Schema = Schema {
             "external ids",
             include_str!("../migrations/sqlite/0013_external_ids.sql"),
             include_str!("../migrations/postgres/0013_external_ids.sql"),
+        ),
+        (
+            "feeds",
+            include_str!("../migrations/sqlite/0014_feeds.sql"),
+            include_str!("../migrations/postgres/0014_feeds.sql"),
         ),
     ],
 };
@@ -183,6 +190,15 @@ impl Sender {
     /// another than it was takes nothing along.
     pub fn owns(&self, sent_by: &Self) -> bool {
         self.agency == sent_by.agency && (self.agency.is_some() || self.system == sent_by.system)
+    }
+
+    /// Who owns what this sender sends: the same for whoever does. Ids of agencies and names of
+    /// systems are single lines, so no two have the same.
+    pub fn owner(&self) -> String {
+        match &self.agency {
+            Some(agency) => format!("agency\n{agency}"),
+            None => format!("system\n{}", self.system),
+        }
     }
 }
 
@@ -268,6 +284,29 @@ pub trait Store: Send + Sync + 'static {
     /// The reports that a sender sent, newest first, behind a report, at most `limit`. The cost
     /// grows with the limit, not with the reports.
     async fn sent(&self, sent: &Sent, before: Option<Uuid>, limit: u32) -> Result<Vec<SentReport>, Error>;
+
+    /// A sender's feed: what became of the reports that it owns, in the order of commits, behind a
+    /// position, at most `limit`. Each has the case as it is now, or newer.
+    async fn feed(&self, owner: &Sender, after: u64, limit: u32) -> Result<Vec<Told>, Error>;
+
+    /// The position behind which a sender's feed has what was recorded from a moment on.
+    async fn feed_begins(&self, owner: &Sender, since: Time) -> Result<u64, Error>;
+
+    /// How far a sender's feed is.
+    async fn feed_head(&self, owner: &Sender) -> Result<FeedHead, Error>;
+
+    /// Records that a sender has its feed up to a position, if it is there and further than before.
+    async fn confirm(&self, owner: &Sender, position: u64, now: Time) -> Result<FeedHead, Error>;
+
+    /// The senders that have not confirmed all of their feeds, by [`Sender::owner`], behind one.
+    async fn unconfirmed(&self, after: Option<&str>, limit: u32) -> Result<Vec<Unconfirmed>, Error>;
+
+    /// What senders that have confirmed before have not confirmed.
+    async fn unconfirmed_tally(&self) -> Result<UnconfirmedTally, Error>;
+
+    /// Deletes what was added to feeds before a moment, the oldest first, at most `limit`. Returns
+    /// the number. Deleted at any time, a feed's positions go on.
+    async fn forget_feeds(&self, before: Time, limit: u32) -> Result<u64, Error>;
 
     /// The report whose receipt this looks up, or `None`.
     async fn report_by_receipt(&self, receipt: Lookup) -> Result<Option<StoredReport>, Error>;

@@ -22,4 +22,5 @@ pub mod route;
 pub mod serve;
 pub mod status;
 pub mod token;
+mod watching;
 pub mod witness;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     case::{Action, Party, Refusal, Sight, State, Worklist, sees},
-    feed::{Feed, OpenFeeds},
+    feed::{Cases as FeedOfCases, Feed, OpenFeeds},
     store::{self, Acted, Command, Cursor, Given, Listing, Read, Store, Undelivered, Versions},
     upkeep::FEED_WINDOW,
     view,
@@ -366,9 +366,11 @@ impl Cases {
         {
             return Err(forgotten());
         }
+        let admission = self.open_feeds.admit(agency.as_str()).ok_or(Failure::Overloaded)?;
+        let store = Arc::clone(&self.store);
         Ok(Feed::new(
-            Arc::clone(&self.store),
-            self.open_feeds.admit(agency).ok_or(Failure::Overloaded)?,
+            FeedOfCases { store, agency },
+            admission,
             position.unwrap_or(0),
             self.commits.clone(),
             self.shutdown.clone(),

@@ -188,13 +188,13 @@ impl Service {
     async fn watch(&self, request: Request<WatchCasesRequest>) -> Result<Response<Watching>, Status> {
         let token = &request.get_ref().resume_token;
         let feed = self.cases.watch(caller(&request)?, token).await?;
-        let (bound_to, seal) = (watched(feed.agency()), self.cases.tokens.seal().await?);
-        let viewer = Party::Agency(feed.agency().clone());
+        let (bound_to, seal) = (watched(&feed.source().agency), self.cases.tokens.seal().await?);
+        let viewer = Party::Agency(feed.source().agency.clone());
         let versions = Arc::clone(&self.cases.versions);
         let messages = feed.into_stream().map(move |item| {
-            let item = item.map_err(|interrupted| match interrupted {
+            let (position, item) = item.map_err(|interrupted| match interrupted {
                 Interrupted::Forgotten => forgotten(),
-                Interrupted::Store(error) => Failure::from(error),
+                Interrupted::Source(error) => Failure::from(error),
             })?;
             let sight = match &item.case {
                 Some(case) => view::sight(case, &viewer, &versions.active().directory),
@@ -203,7 +203,7 @@ impl Service {
             Ok(WatchCasesResponse {
                 sight: Some(sight),
                 kind: item.kind,
-                resume_token: seal.encode(&bound_to, &item.position.to_string()),
+                resume_token: seal.encode(&bound_to, &position.to_string()),
             })
         });
         Ok(Response::new(messages.boxed()))

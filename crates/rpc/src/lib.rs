@@ -29,6 +29,7 @@
 //! * `client.rs`: channels with the caller's token and trace.
 //! * `delivery.rs`: delivery from an outbox to audit, and parts shared by all deliveries.
 //! * `operations.rs`: the operations service that all services serve.
+//! * `feed.rs`: what happened after a position, and then each new thing.
 //! * `page.rs`: page and resume tokens, sealed under a key of the service's database.
 //! * `json.rs`: messages in protobuf JSON.
 //!
@@ -42,6 +43,7 @@ pub mod client;
 mod connections;
 pub mod delivery;
 mod failure;
+pub mod feed;
 mod frames;
 mod identity;
 pub mod json;

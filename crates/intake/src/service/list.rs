@@ -1,24 +1,20 @@
 //! Listing what a sender sent.
 
-use std::collections::BTreeSet;
-
 use api::intake::{ListReportsRequest, ListReportsResponse, Report, ReportState};
 use journal::Time;
 use rpc::{Failure, Identity, Violations, page};
 use uuid::Uuid;
 
-use super::{Service, sender, shown_state, was_hidden};
+use super::{Service, sender, shown_state};
 use crate::{
-    sight,
+    sight::{self, BLOCK},
     state::State,
-    store::{self, Sent, SentReport},
+    store::{self, Sent},
     submission,
 };
 
-/// Reports that are read at a time where only some are shown: as many as routing is asked about at
-/// once.
-const BLOCK: u32 = 1_000;
-/// Blocks that a page reads at most.
+/// Blocks of as many reports as routing is asked about at once that a page reads at most, where only
+/// some are shown.
 const BLOCKS: usize = 4;
 
 impl Service {
@@ -71,7 +67,8 @@ impl Service {
             let found = self.store.sent(&sent, before, block).await?;
             is_last = found.len() < block as usize;
             before = found.last().map(|last| last.report).or(before);
-            let hidden = self.hidden_of(caller, &found).await?;
+            let asked: Vec<_> = found.iter().map(|sent| (sent.report, sent.case.as_ref())).collect();
+            let hidden = sight::hidden_of(&self.routing, caller.agency.as_ref(), &asked).await?;
             shown.extend(found.into_iter().filter_map(|sent| {
                 let is_hidden = hidden.contains(&store::name(sent.report));
                 let shown = shown_state(sent.state, is_hidden);
@@ -100,21 +97,6 @@ impl Service {
             reports: reports.collect(),
             next_page_token,
         })
-    }
-
-    /// The names of those of the reports of which the caller must not learn what became.
-    async fn hidden_of(&self, caller: &Identity, reports: &[SentReport]) -> Result<BTreeSet<String>, Failure> {
-        let Some(agency) = &caller.agency else {
-            return Ok(BTreeSet::new());
-        };
-        let mut hidden = BTreeSet::new();
-        for block in reports.chunks(BLOCK as usize) {
-            let named = block.iter().map(|sent| store::name(sent.report)).collect();
-            hidden.append(&mut sight::hidden(&self.routing, agency, named).await?);
-        }
-        let were = reports.iter().filter(|sent| was_hidden(agency, sent.case.as_ref()));
-        hidden.extend(were.map(|sent| store::name(sent.report)));
-        Ok(hidden)
     }
 }
 

@@ -35,13 +35,9 @@ impl External {
     }
 }
 
-/// Who owns a report with this id. Ids of agencies, names of systems and external ids are single
-/// lines, so no two pairs have one key.
+/// Who owns a report with this id. External ids are single lines, so no two pairs have one key.
 pub(super) fn key(sender: &Sender, id: &str) -> String {
-    match &sender.agency {
-        Some(agency) => format!("agency\n{agency}\n{id}"),
-        None => format!("system\n{}\n{id}", sender.system),
-    }
+    format!("{}\n{id}", sender.owner())
 }
 
 /// The external id of a row that has `external_key`; empty if it has none.

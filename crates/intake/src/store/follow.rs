@@ -13,8 +13,8 @@ use sql::{Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    CaseNews, SqlStore, name,
-    sql_store::{parse_id, parse_state},
+    CaseNews, Sender, SqlStore, feed, name,
+    sql_store::{agency, parse_id, parse_state},
 };
 use crate::{outcome::told, state::State};
 
@@ -56,7 +56,7 @@ impl SqlStore {
             .collect();
         let mut reports = load_states(tx, ids.into_iter().collect()).await?;
 
-        let (mut deliveries, mut steps) = (Vec::new(), Vec::new());
+        let (mut deliveries, mut steps, mut told_senders) = (Vec::new(), Vec::new(), Vec::new());
         let mut arrivals = Vec::with_capacity(news.len());
         for news in news {
             let arrival = inbox.check(&news.entry);
@@ -72,7 +72,9 @@ impl SqlStore {
                         continue;
                     };
                     steps.extend(step.map(|step| step_row(report.report, &news.entry, step)));
-                    deliveries.extend(report.follow(news, now, &*self.entropy));
+                    let (delivery, told) = report.follow(news, now, &*self.entropy)?;
+                    deliveries.extend(delivery);
+                    told_senders.extend(told);
                 }
             }
             arrivals.push(arrival);
@@ -89,6 +91,8 @@ impl SqlStore {
             )
             .await?;
         journal::append(tx, deliveries).await?;
+        // Last, as it says.
+        feed::feed(tx, told_senders, now).await?;
         Ok(arrivals)
     }
 }
@@ -111,12 +115,20 @@ pub(super) struct Current {
     pub(super) known_time: Time,
     pub(super) case: Option<Vec<u8>>,
     pub(super) lane: Lane,
+    sender: Sender,
     touched: bool,
 }
 
 impl Current {
-    fn follow(&mut self, news: &CaseNews, now: Time, entropy: &dyn Entropy) -> Option<Delivery> {
+    /// Follows a change of the case. Returns the report's own change, and what its sender is told.
+    fn follow(
+        &mut self,
+        news: &CaseNews,
+        now: Time,
+        entropy: &dyn Entropy,
+    ) -> Result<(Option<Delivery>, Option<feed::Item>), Error> {
         self.touched = true;
+        let (before, case_before) = (self.state, self.case.take());
         // Routing's clock may be ahead.
         self.known_time = self.known_time.max(news.entry.time.min(now));
         self.case = Some(
@@ -129,7 +141,24 @@ impl Current {
         );
         let outcome = news.change.outcome.as_ref();
         let is_withdrawn = outcome.is_some_and(|outcome| outcome.kind() == DispositionKind::Withdrawn);
-        let next = self.state.follow(news.state, is_withdrawn)?;
+        let next = self.state.follow(news.state, is_withdrawn);
+        let delivery = next.map(|next| self.become_state(next, news, now, entropy));
+        let told = feed::news(
+            (before, case_before.as_deref()),
+            self.state,
+            &news.entry.kind,
+            news.entry.time.min(now),
+            &news.change,
+        )?;
+        let told = told.map(|news| feed::Item {
+            owner: self.sender.owner(),
+            report: self.report,
+            news,
+        });
+        Ok((delivery, told))
+    }
+
+    fn become_state(&mut self, next: State, news: &CaseNews, now: Time, entropy: &dyn Entropy) -> Delivery {
         let draft = Draft {
             source: "intake",
             record: &name(self.report),
@@ -149,7 +178,7 @@ impl Current {
         let change = draft.into_change(&self.head, now, entropy);
         self.head = change.head;
         self.state = next;
-        Some(delivery(change, self.lane.clone(), ReportChange::default()))
+        delivery(change, self.lane.clone(), ReportChange::default())
     }
 }
 
@@ -157,17 +186,21 @@ pub(super) async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMa
     // The row of `reports` always exists and can be locked; the view's cannot.
     let locked = tx
         .fetch(
-            "SELECT id, caller, urgent FROM reports WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+            "SELECT id, caller, agency, urgent FROM reports WHERE id = ANY($1) ORDER BY id FOR UPDATE",
             vec![ids.clone().into()],
         )
         .await?;
-    let mut lanes = locked
+    let mut senders = locked
         .iter()
         .map(|row| {
-            let caller: String = row.get("caller")?;
-            Ok((row.get("id")?, lane(&caller, row.get::<i64>("urgent")? != 0)))
+            let sender = Sender {
+                system: row.get("caller")?,
+                agency: agency(row)?,
+            };
+            let lane = lane(&sender.system, row.get::<i64>("urgent")? != 0);
+            Ok((row.get("id")?, (sender, lane)))
         })
-        .collect::<Result<BTreeMap<String, Lane>, Error>>()?;
+        .collect::<Result<BTreeMap<String, (Sender, Lane)>, Error>>()?;
     let rows = tx
         .fetch(
             "SELECT id, state, sequence, hash, change_time, known_time, case_view FROM standings WHERE id = ANY($1)",
@@ -177,6 +210,10 @@ pub(super) async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMa
     rows.iter()
         .map(|row| {
             let id: String = row.get("id")?;
+            let (sender, lane) = senders.remove(&id).ok_or(Error::Damaged {
+                what: "report",
+                problem: "it has a standing, but is missing".to_owned(),
+            })?;
             let current = Current {
                 report: parse_id(&id)?,
                 state: parse_state(row)?,
@@ -187,10 +224,8 @@ pub(super) async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMa
                 },
                 known_time: Time(row.get("known_time")?),
                 case: row.get("case_view")?,
-                lane: lanes.remove(&id).ok_or(Error::Damaged {
-                    what: "report",
-                    problem: "it has a standing, but is missing".to_owned(),
-                })?,
+                lane,
+                sender,
                 touched: false,
             };
             Ok((id, current))

@@ -11,8 +11,9 @@ use sql::{Db, Error, Row};
 use uuid::Uuid;
 
 use super::{
-    Accepted, Added, Addition, CaseNews, External, Prepared, Reveal, Revealed, Sender, Sent, SentReport, Store,
-    StoredReport, StoredSupplement, Withdrawal, Withdrawn, accept::record_missing, name,
+    Accepted, Added, Addition, CaseNews, External, FeedHead, Prepared, Reveal, Revealed, Sender, Sent, SentReport,
+    Store, StoredReport, StoredSupplement, Told, Unconfirmed, UnconfirmedTally, Withdrawal, Withdrawn,
+    accept::record_missing, feed, name,
 };
 use crate::{receipt::Lookup, state::State};
 
@@ -164,6 +165,34 @@ impl Store for SqlStore {
 
     async fn sent(&self, sent: &Sent, before: Option<Uuid>, limit: u32) -> Result<Vec<SentReport>, Error> {
         self.sent_by(sent, before, limit).await
+    }
+
+    async fn feed(&self, owner: &Sender, after: u64, limit: u32) -> Result<Vec<Told>, Error> {
+        self.feed_of(owner, after, limit).await
+    }
+
+    async fn feed_begins(&self, owner: &Sender, since: Time) -> Result<u64, Error> {
+        self.feed_begin(owner, since).await
+    }
+
+    async fn feed_head(&self, owner: &Sender) -> Result<FeedHead, Error> {
+        self.head_of(owner).await
+    }
+
+    async fn confirm(&self, owner: &Sender, position: u64, now: Time) -> Result<FeedHead, Error> {
+        self.confirm_up_to(owner, position, now).await
+    }
+
+    async fn unconfirmed(&self, after: Option<&str>, limit: u32) -> Result<Vec<Unconfirmed>, Error> {
+        self.unconfirmed_after(after, limit).await
+    }
+
+    async fn unconfirmed_tally(&self) -> Result<UnconfirmedTally, Error> {
+        self.tally_unconfirmed().await
+    }
+
+    async fn forget_feeds(&self, before: Time, limit: u32) -> Result<u64, Error> {
+        sql::transact!(self.db, |tx| feed::forget(&mut tx, before, limit))
     }
 
     async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Revealed, Error> {

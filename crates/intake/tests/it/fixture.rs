@@ -35,8 +35,8 @@ use intake::{
     evidence::{self, Folder, Unfinished, Vault},
     receipt::Lookup,
     store::{
-        Acceptance, Accepted, Added, Addition, CaseNews, External, Prepared, Sender, Sent, SentReport, SqlStore, Store,
-        StoredReport, StoredSupplement, Withdrawal, Withdrawn,
+        Acceptance, Accepted, Added, Addition, CaseNews, External, FeedHead, Prepared, Sender, Sent, SentReport,
+        SqlStore, Store, StoredReport, StoredSupplement, Told, Unconfirmed, UnconfirmedTally, Withdrawal, Withdrawn,
         evidence::{Attachment, Download, EvidenceStore, StoredEvidence, Tally, Unattachables, Upload, Uploaded},
     },
 };
@@ -248,6 +248,34 @@ impl Store for Faulty {
 
     async fn steps(&self, report: Uuid) -> Result<Vec<api::intake::ReceiptStep>, Error> {
         self.inner.steps(report).await
+    }
+
+    async fn feed(&self, owner: &Sender, after: u64, limit: u32) -> Result<Vec<Told>, Error> {
+        self.inner.feed(owner, after, limit).await
+    }
+
+    async fn feed_begins(&self, owner: &Sender, since: Time) -> Result<u64, Error> {
+        self.inner.feed_begins(owner, since).await
+    }
+
+    async fn feed_head(&self, owner: &Sender) -> Result<FeedHead, Error> {
+        self.inner.feed_head(owner).await
+    }
+
+    async fn confirm(&self, owner: &Sender, position: u64, now: Time) -> Result<FeedHead, Error> {
+        self.around(self.inner.confirm(owner, position, now)).await
+    }
+
+    async fn unconfirmed(&self, after: Option<&str>, limit: u32) -> Result<Vec<Unconfirmed>, Error> {
+        self.inner.unconfirmed(after, limit).await
+    }
+
+    async fn unconfirmed_tally(&self) -> Result<UnconfirmedTally, Error> {
+        self.inner.unconfirmed_tally().await
+    }
+
+    async fn forget_feeds(&self, before: Time, limit: u32) -> Result<u64, Error> {
+        self.inner.forget_feeds(before, limit).await
     }
 
     async fn reveal(&self, reveal: &intake::store::Reveal, now: Time) -> Result<intake::store::Revealed, Error> {

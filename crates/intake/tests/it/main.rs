@@ -19,3 +19,4 @@ mod service;
 mod shared;
 mod store;
 mod supplement;
+mod watch;

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use api::event::CaseState;
 use api::routing::{
     Case, CountWorklistsRequest, GetAgencyRequest, GetCaseRequest, ListCasesRequest, ListCasesResponse,
-    ListUndeliveredRequest, ListUndeliveredResponse, WatchCasesRequest, Worklist,
+    ListUndeliveredRequest, ListUndeliveredResponse, WatchCasesRequest, WatchCasesResponse, Worklist,
     case_service_client::CaseServiceClient, directory_service_client::DirectoryServiceClient,
 };
 use clap::{Args, Subcommand, ValueEnum};
@@ -30,6 +30,7 @@ use host::config::Service;
 
 pub(super) use self::change::choice;
 use self::{hand_on::HandOn, officers::Officers, outcome::Outcome, oversight::Oversight, subject::Subject, work::Work};
+use super::watching::{self, Resumable};
 use crate::{
     client::{Access, Failed, RoutingServer, Target, pages},
     output,
@@ -336,54 +337,35 @@ async fn undelivered(routing: &Target, agency: Option<String>, limit: usize, jso
     output::case::undelivered(&all)
 }
 
-async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json: bool) -> anyhow::Result<()> {
-    let failed = Failed::call(&routing.address);
-    let mut last = resume_token.clone();
-    let mut messages = CaseServiceClient::new(routing.channel.clone())
-        .watch_cases(WatchCasesRequest { resume_token })
-        .await
-        .map_err(&failed)?
-        .into_inner();
-    let mut seen = 0;
-    let mut ended = false;
-    while limit.is_none_or(|limit| seen < limit) {
-        let message = tokio::select! {
-            message = messages.message() => match message {
-                Ok(message) => message,
-                Err(status) => {
-                    say_resume(&last);
-                    return Err(failed(status).into());
-                }
-            },
-            _ = tokio::signal::ctrl_c() => break,
-        };
-        let Some(message) = message else {
-            ended = true;
-            break;
-        };
-        seen += 1;
-        last.clone_from(&message.resume_token);
-        if json {
-            output::json_line(&message)?;
-        } else {
-            output::case::message(&message)?;
-        }
+impl Resumable for WatchCasesResponse {
+    fn resume_token(&self) -> &str {
+        &self.resume_token
     }
-    say_resume(&last);
-    if ended {
-        let message = format!("the server at {} ended the stream; it is stopping", routing.address);
-        let help = "resume after the last message with --resume".to_owned();
-        return Err(Failed::Unreachable { message, help }.into());
+
+    fn has_news(&self) -> bool {
+        true
     }
-    Ok(())
 }
 
-/// Tells how to go on after the last message, however the watch ended. In JSON every message has
-/// its token; so this is no part of the output.
-fn say_resume(last: &str) {
-    if !last.is_empty() {
-        output::aside(format_args!("resume with: remit case watch --resume {last}"));
-    }
+async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json: bool) -> anyhow::Result<()> {
+    let request = WatchCasesRequest {
+        resume_token: resume_token.clone(),
+    };
+    let opened = CaseServiceClient::new(routing.channel.clone())
+        .watch_cases(request)
+        .await;
+    watching::watch(
+        routing,
+        opened,
+        resume_token,
+        limit,
+        "case watch",
+        async |message| match json {
+            true => output::json_line(message),
+            false => Ok(output::case::message(message)?),
+        },
+    )
+    .await
 }
 
 /// The names of the agencies that support a case, by resource name, as the directory has them. A

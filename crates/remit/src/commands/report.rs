@@ -1,5 +1,6 @@
 //! `remit report`: submit, read and follow reports.
 
+mod feed;
 mod import;
 mod print;
 
@@ -116,6 +117,8 @@ Examples:
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: usize,
     },
+    #[command(flatten)]
+    Feed(feed::Feed),
     /// Show who reported: name and contact
     ///
     /// For the lead agency of the report's case (the role desk). The request is itself recorded
@@ -385,6 +388,10 @@ impl Command {
                     ..ListReportsRequest::default()
                 };
                 list(&intake?, request, limit, json).await
+            }
+            Action::Feed(feed) => {
+                let stream = || access.stream(Service::Intake, self.server.address());
+                feed.run(|| intake, stream, json).await
             }
             Action::Reveal {
                 name,

@@ -687,6 +687,13 @@ const ZH: &[(&str, &str)] = &[
     ("No agency can act; the reporter is told:", "无单位可办，告知举报人："),
     // Reports.
     ("no reports", "没有举报"),
+    ("confirmed", "已确认"),
+    ("never", "从未"),
+    ("all senders have confirmed everything", "所有转报单位均已确认"),
+    (
+        "{0}  {1} not confirmed since {2}; last confirmed: {3}",
+        "{0}  自 {2} 起有 {1} 条未确认；最近一次确认：{3}",
+    ),
     ("valid", "有效"),
     ("taken in", "已登记"),
     ("known before", "此前已有"),

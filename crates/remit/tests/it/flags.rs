@@ -60,6 +60,8 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "report list",
             "report receipt",
             "report show",
+            "report undelivered",
+            "report watch",
             "route check",
             "route explain",
             "route list",
@@ -75,6 +77,10 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
         &["route simulate"],
     ),
     ("its requests have ids of their own", &["case queue", "demo"]),
+    (
+        "a token is confirmed once, however often it is sent",
+        &["report confirm"],
+    ),
     (
         "each report has an external id, for ever: submitted twice it is one",
         &["report import"],

@@ -15,7 +15,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use routing::{
     case::{Deputy, Party, Worklist},
     clocks::Ticker,
-    feed::{Feed, Interrupted, OpenFeeds},
+    feed::{Cases, Feed, Interrupted, OpenFeeds},
     store::{
         Acted, AgencySupervision, Appointed, Appointment, Command, Cursor, Ended, Ending, Error, FeedItem, Links,
         Listing, MissedAfter, MissedClock, Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, SqlStore,
@@ -509,9 +509,12 @@ async fn a_feed_that_fails_half_way_is_resumed_without_loss(backend: Backend) {
     let feeds = OpenFeeds::default();
     let feed = |after| {
         let (_, commits) = tokio::sync::watch::channel(());
-        let admission = feeds.admit(nanning.clone()).unwrap();
-        let store = Arc::clone(&faulty) as Arc<dyn Store>;
-        Box::pin(Feed::new(store, admission, after, commits, CancellationToken::new()).into_stream())
+        let admission = feeds.admit(nanning.as_str()).unwrap();
+        let cases = Cases {
+            store: Arc::clone(&faulty) as Arc<dyn Store>,
+            agency: nanning.clone(),
+        };
+        Box::pin(Feed::new(cases, admission, after, commits, CancellationToken::new()).into_stream())
     };
     let (mut after, mut positions) = (0, Vec::new());
     // The second read of the first feed fails, and the only one of the second.
@@ -524,13 +527,13 @@ async fn a_feed_that_fails_half_way_is_resumed_without_loss(backend: Backend) {
         let mut read = 0;
         while positions.len() < 300 {
             match stream.next().await.unwrap() {
-                Ok(item) => {
-                    after = item.position;
-                    positions.push(item.position);
+                Ok((position, _)) => {
+                    after = position;
+                    positions.push(position);
                     read += 1;
                 }
                 Err(error) => {
-                    assert!(matches!(error, Interrupted::Store(Error::Injected(_))), "{error:?}");
+                    assert!(matches!(error, Interrupted::Source(Error::Injected(_))), "{error:?}");
                     assert!(stream.next().await.is_none(), "a failed feed has ended");
                     assert_eq!(Some(read), expected);
                     break;

@@ -11,7 +11,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use journal::{Arrival, Time, Writer};
 use routing::case::Deputy;
 use routing::case::{Party, Worklist};
-use routing::feed::{Feed, OpenFeeds};
+use routing::feed::{Cases, Feed, OpenFeeds};
 use routing::store::{
     Acted, AgencySupervision, Appointed, Appointment, Command, Cursor, Ended, Ending, Error, FeedItem, Links, Listing,
     MissedAfter, MissedClock, Noticed, Page, Read, RefusedDelivery, Remade, ReportNews, StepTaken, Stepped, Store,
@@ -295,9 +295,13 @@ async fn under_load_a_feed_is_read_every_50_milliseconds() {
     let store = Arc::new(Counting::default());
     let (committed, commits) = watch::channel(());
     let feeds = OpenFeeds::default();
+    let cases = || Cases {
+        store: store.clone(),
+        agency: agency("police-440000"),
+    };
     let feed = Feed::new(
-        store.clone(),
-        feeds.admit(agency("police-440000")).unwrap(),
+        cases(),
+        feeds.admit("police-440000").unwrap(),
         0,
         commits,
         CancellationToken::new(),
@@ -313,7 +317,7 @@ async fn under_load_a_feed_is_read_every_50_milliseconds() {
     // After a quiet time, a change is sent at once.
     let start = tokio::time::Instant::now();
     commit();
-    assert_eq!(stream.next().await.unwrap().unwrap().position, 1);
+    assert_eq!(stream.next().await.unwrap().unwrap().1.position, 1);
     assert_eq!(start.elapsed(), Duration::ZERO);
 
     // Under load: a commit per millisecond for one second, sent in order and without loss.
@@ -326,7 +330,7 @@ async fn under_load_a_feed_is_read_every_50_milliseconds() {
     };
     let told = async {
         for position in 2..=1_001 {
-            assert_eq!(stream.next().await.unwrap().unwrap().position, position);
+            assert_eq!(stream.next().await.unwrap().unwrap().1.position, position);
         }
     };
     tokio::join!(load, told);
@@ -336,8 +340,8 @@ async fn under_load_a_feed_is_read_every_50_milliseconds() {
 
     // Old changes are read without waiting.
     let (_, commits) = watch::channel(());
-    let admission = feeds.admit(agency("police-440000")).unwrap();
-    let behind = Feed::new(store, admission, 0, commits, CancellationToken::new());
+    let admission = feeds.admit("police-440000").unwrap();
+    let behind = Feed::new(cases(), admission, 0, commits, CancellationToken::new());
     let start = tokio::time::Instant::now();
     let read = behind.into_stream().take(1_001).count().await;
     assert_eq!((read, start.elapsed()), (1_001, Duration::ZERO));

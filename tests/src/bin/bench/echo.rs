@@ -4,10 +4,12 @@ use std::{pin::Pin, sync::Arc};
 
 use api::intake::{
     AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse,
-    BatchSubmitReportsRequest, BatchSubmitReportsResponse, CheckReceiptRequest, CheckReceiptResponse, GetReportRequest,
-    GetReportResponse, ListReportsRequest, ListReportsResponse, RequestReviewRequest, RequestReviewResponse,
-    RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, SubmitReportsRequest,
-    SubmitReportsResponse, SubmittedReport, WithdrawReportRequest, WithdrawReportResponse,
+    BatchSubmitReportsRequest, BatchSubmitReportsResponse, CheckReceiptRequest, CheckReceiptResponse,
+    ConfirmReportsRequest, ConfirmReportsResponse, GetReportRequest, GetReportResponse, ListReportsRequest,
+    ListReportsResponse, ListUnconfirmedSendersRequest, ListUnconfirmedSendersResponse, RequestReviewRequest,
+    RequestReviewResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
+    SubmitReportsRequest, SubmitReportsResponse, SubmittedReport, WatchReportsRequest, WatchReportsResponse,
+    WithdrawReportRequest, WithdrawReportResponse,
     intake_service_server::{IntakeService, IntakeServiceServer},
     submitted_report,
 };
@@ -65,6 +67,29 @@ impl IntakeService for Echo {
     }
 
     async fn list_reports(&self, _: Request<ListReportsRequest>) -> Result<Response<ListReportsResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    type WatchReportsStream = Pin<Box<dyn Stream<Item = Result<WatchReportsResponse, Status>> + Send>>;
+
+    async fn watch_reports(
+        &self,
+        _: Request<WatchReportsRequest>,
+    ) -> Result<Response<Self::WatchReportsStream>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    async fn confirm_reports(
+        &self,
+        _: Request<ConfirmReportsRequest>,
+    ) -> Result<Response<ConfirmReportsResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    async fn list_unconfirmed_senders(
+        &self,
+        _: Request<ListUnconfirmedSendersRequest>,
+    ) -> Result<Response<ListUnconfirmedSendersResponse>, Status> {
         Err(Status::unimplemented("the reference echoes only"))
     }
 
