@@ -5,7 +5,7 @@
 //! items, and whoever serves the call pays for the result: it refuses what is too much in one
 //! message, and what is too much with all that is decoded at the same time.
 
-use std::{collections::HashMap, sync::Arc, sync::LazyLock};
+use std::{collections::HashMap, pin::Pin, sync::Arc, sync::LazyLock};
 
 use prost::{
     bytes::Buf as _,
@@ -34,7 +34,13 @@ pub trait Purse: Send + Sync + 'static {
     /// Whether a message as large as the last one, with what it takes once it is decoded, has room
     /// beside what is held.
     fn has_room(&self, bytes: usize) -> bool;
+
+    /// Completes when anything is given back from now on.
+    fn freed(&self) -> Freed;
 }
+
+/// A wait for something to be given back.
+pub type Freed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a message takes, until this is dropped.
 pub type Kept = Box<dyn Send + Sync>;
@@ -51,6 +57,14 @@ pub fn hold(bytes: usize) -> Kept {
 #[must_use]
 pub fn has_room(bytes: usize) -> bool {
     PURSE.try_with(|purse| purse.has_room(bytes)).unwrap_or(true)
+}
+
+/// A wait for room: ask for it before [`has_room`], and nothing is missed in between.
+#[must_use]
+pub fn freed() -> Freed {
+    PURSE
+        .try_with(|purse| purse.freed())
+        .unwrap_or_else(|_| Box::pin(std::future::ready(())))
 }
 
 tokio::task_local! {

@@ -19,9 +19,10 @@ use std::{
 };
 
 use api::{
-    cost::{Kept, Purse},
+    cost::{Freed, Kept, Purse},
     error::ErrorReason,
 };
+use tokio::sync::Notify;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -69,6 +70,8 @@ impl Used {
 #[derive(Debug)]
 struct Lane {
     used: Used,
+    /// Woken when bytes are given back.
+    freed: Arc<Notify>,
     of_one: [usize; 3],
     of_all: [usize; 3],
 }
@@ -106,6 +109,7 @@ impl Shares {
         let lane = |of_one, of_all| {
             Arc::new(Lane {
                 used: Used::default(),
+                freed: Arc::default(),
                 of_one,
                 of_all,
             })
@@ -199,6 +203,9 @@ impl Account {
     fn give(&self, what: What, number: usize) {
         self.own.give(what, number);
         self.lane.used.give(what, number);
+        if what == What::Bytes {
+            self.lane.freed.notify_waiters();
+        }
     }
 
     /// Takes one, as long as the permit is kept.
@@ -312,6 +319,11 @@ impl Purse for Lease {
         let own = self.account.own.has(what, bytes, lane.of_one[what as usize]);
         own && lane.used.has(what, bytes, lane.of_all[what as usize])
     }
+
+    fn freed(&self) -> Freed {
+        // Woken from here on, whether or not it is polled yet.
+        Box::pin(Arc::clone(&self.account.lane.freed).notified_owned())
+    }
 }
 
 impl Drop for Lease {
@@ -331,6 +343,8 @@ fn too_large(limit: usize) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
     use crate::Roles;
 
@@ -427,11 +441,15 @@ mod tests {
         let kept = lease.hold(180);
         assert_eq!(shares.taken(What::Bytes), 370);
         assert!(lease.has_room(30) && !lease.has_room(31));
+        let (mut freed, mut later) = (lease.freed(), lease.freed());
+        assert!((&mut freed).now_or_never().is_none());
         // The next message is asked for.
         lease.keep(10);
+        assert!(freed.now_or_never().is_some(), "it is woken");
         assert_eq!(shares.taken(What::Bytes), 370);
         lease.settle();
         assert_eq!(shares.taken(What::Bytes), 360);
+        assert!((&mut later).now_or_never().is_some(), "also before its first poll");
         drop(kept);
         assert_eq!(shares.taken(What::Bytes), 0);
         // Nothing that was not paid for is handed over.

@@ -25,7 +25,7 @@ use rpc::{Failure, Identity, Violation};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep_until},
 };
 use tonic::Status;
 use tracing::Instrument as _;
@@ -44,10 +44,8 @@ const AT_WORK: usize = crate::ACCEPTANCES;
 const OF_ONE: usize = 512;
 const OF_ALL: usize = 2_048;
 
-/// How long the next report of a stream waits for room in its caller's bytes, and how often that is
-/// looked for.
+/// How long the next report of a stream waits for room in its caller's bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
-const AGAIN: Duration = Duration::from_millis(10);
 /// Bytes that come with a message: the beginning of the next, and what its parts take.
 const MARGIN: usize = 64 << 10;
 
@@ -126,6 +124,7 @@ impl Service {
         let reading = Reading {
             requests: Box::pin(requests),
             at_work: Arc::default(),
+            answered: Arc::default(),
             last: 0,
         };
         let requests = stream::unfold(Some(reading), |reading| async {
@@ -246,6 +245,8 @@ struct Reading<S> {
     requests: Pin<Box<S>>,
     /// Reports of it that have no outcome yet.
     at_work: Arc<AtomicUsize>,
+    /// Woken when one of them has its outcome.
+    answered: Arc<Notify>,
     /// Bytes of the last one, in all that it takes.
     last: usize,
 }
@@ -255,9 +256,17 @@ impl<S: Stream<Item = Result<SubmitReportsRequest, Status>>> Reading<S> {
     /// stream is at work: what is at work waits for no room, so that streams do not wait for each
     /// other.
     async fn next(&mut self) -> Option<Result<(SubmitReportRequest, Option<Held>), Status>> {
-        let begun = Instant::now();
-        while self.at_work.load(Ordering::Acquire) > 0 && !cost::has_room(self.last) && begun.elapsed() < PATIENCE {
-            sleep(AGAIN).await;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let freed = cost::freed();
+            if self.at_work.load(Ordering::Acquire) == 0 || cost::has_room(self.last) {
+                break;
+            }
+            tokio::select! {
+                () = freed => {}
+                () = self.answered.notified() => {}
+                () = sleep_until(until) => break,
+            }
         }
         let message = match self.requests.next().await? {
             Ok(message) => message,
@@ -271,6 +280,7 @@ impl<S: Stream<Item = Result<SubmitReportsRequest, Status>>> Reading<S> {
         let held = Held {
             _paid: cost::hold(bytes),
             at_work: Arc::clone(&self.at_work),
+            answered: Arc::clone(&self.answered),
         };
         Some(Ok((request, Some(held))))
     }
@@ -280,11 +290,13 @@ impl<S: Stream<Item = Result<SubmitReportsRequest, Status>>> Reading<S> {
 struct Held {
     _paid: Kept,
     at_work: Arc<AtomicUsize>,
+    answered: Arc<Notify>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         self.at_work.fetch_sub(1, Ordering::AcqRel);
+        self.answered.notify_one();
     }
 }
 
