@@ -59,7 +59,8 @@ pub(super) struct Import {
     #[arg(long)]
     dry_run: bool,
     /// File for what was refused, with every violation; a new one
-    /// [default: FILE.rejects.ndjson, of a dry run FILE.dry-run.rejects.ndjson]
+    /// [default: FILE.rejects.ndjson, of a dry run FILE.dry-run.rejects.ndjson, of the next one
+    /// FILE.dry-run-2.rejects.ndjson]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
     /// File for the names and receipts of the reports, a new one; whoever has a receipt can follow
@@ -87,6 +88,20 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(ending);
     name.into()
+}
+
+/// Dry runs whose lists are kept beside a file.
+const DRY_RUNS: usize = 1_000;
+
+/// The list of a dry run: a new one for each, as none is written over.
+fn free_dry_run(file: &Path) -> PathBuf {
+    let first = beside(file, ".dry-run.rejects.ndjson");
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+    let later = (2..DRY_RUNS).map(|number| beside(file, &format!(".dry-run-{number}.rejects.ndjson")));
+    std::iter::once(first.clone())
+        .chain(later)
+        .find(is_free)
+        .unwrap_or(first)
 }
 
 impl Import {
@@ -149,12 +164,9 @@ impl Import {
         file.rewind()?;
         let mut reports = Numbered::new(source::open(file.try_clone()?, format, &parsed)?);
         let progress_file = self.progress.clone().unwrap_or_else(|| beside(&self.file, ".import"));
-        let rejects = self.rejects.clone().unwrap_or_else(|| {
-            let ending = match self.dry_run {
-                true => ".dry-run.rejects.ndjson",
-                false => ".rejects.ndjson",
-            };
-            beside(&self.file, ending)
+        let rejects = self.rejects.clone().unwrap_or_else(|| match self.dry_run {
+            true => free_dry_run(&self.file),
+            false => beside(&self.file, ".rejects.ndjson"),
         });
         state::apart(&[
             ("the file", Some(&self.file)),
