@@ -6,7 +6,8 @@
 //! `../store/evidence.rs` writes its row and its first change in one transaction, and only then is
 //! the sender answered. A report that refers to it attaches it in the transaction that records the
 //! report. `download.rs` sends it, after the change with recipient and purpose is durable, and
-//! hashes what it sends. `upkeep.rs` expires files that no report referred to in time. `verify.rs`
+//! hashes what it sends. `upkeep.rs` expires files that no report referred to in time. A file that is
+//! named for a category that takes none is deleted at once, and its hash stays (`forbid.rs`). `verify.rs`
 //! compares every stored file with its row.
 //!
 //! Invariants: a row's file is on disk under its id until the row says that it expired. A file
@@ -20,6 +21,7 @@
 
 mod check;
 mod download;
+pub(crate) mod forbid;
 mod grpc;
 mod room;
 mod service;
@@ -35,6 +37,7 @@ use api::intake::EvidenceState;
 use journal::IntakeKind;
 use uuid::Uuid;
 
+pub(crate) use forbid::Forbid;
 pub(crate) use room::Room;
 pub(crate) use service::Service;
 pub(crate) use upkeep::Upkeep;
@@ -90,13 +93,16 @@ pub enum State {
     Attached,
     /// Not attached to a report in time.
     Expired,
+    /// Named by a report whose category takes no files.
+    Refused,
 }
 
 /// State, stored name, and the kind of the change that leads to it.
-const NAMES: [(State, &str, IntakeKind); 3] = [
+const NAMES: [(State, &str, IntakeKind); 4] = [
     (State::Uploaded, "UPLOADED", IntakeKind::EvidenceUploaded),
     (State::Attached, "ATTACHED", IntakeKind::EvidenceAttached),
     (State::Expired, "EXPIRED", IntakeKind::EvidenceExpired),
+    (State::Refused, "REFUSED", IntakeKind::EvidenceRefused),
 ];
 
 impl State {
@@ -108,6 +114,11 @@ impl State {
     /// The kind of the change that leads to the state.
     pub fn kind(self) -> IntakeKind {
         NAMES[self as usize].2
+    }
+
+    /// Whether its file is gone, or about to go.
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::Expired | Self::Refused)
     }
 
     /// Parses a stored name.
@@ -124,9 +135,14 @@ impl State {
             Self::Uploaded => EvidenceState::Uploaded,
             Self::Attached => EvidenceState::Attached,
             Self::Expired => EvidenceState::Expired,
+            Self::Refused => EvidenceState::Refused,
         }
     }
 }
+
+/// What is said of bytes that were refused.
+pub(crate) const REFUSED: &str =
+    "was named for a category that takes no files, and is deleted: send its SHA-256 and where it is, and no copy";
 
 /// Why a file cannot be attached to a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +153,8 @@ pub enum Unattachable {
     Expired,
     /// It belongs to another report.
     Attached,
+    /// Its bytes were named for a category that takes no files.
+    Refused,
 }
 
 impl Unattachable {
@@ -146,6 +164,7 @@ impl Unattachable {
             Self::Unknown => "is not evidence uploaded by this sender",
             Self::Expired => "has expired: evidence is kept for 24 hours without a report; upload it again",
             Self::Attached => "is part of another report; upload it again",
+            Self::Refused => REFUSED,
         }
     }
 }

@@ -90,11 +90,14 @@ use receipt::Receipts;
 use rpc::{client::Caller, delivery::ToAudit};
 use sql::Db;
 use store::{SqlStore, Store, evidence::EvidenceStore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 /// Maximum number of reports per commit.
 const ACCEPTANCES: usize = 256;
+/// Routes that are previewed at once.
+const PREVIEWS: usize = 16;
 /// Maximum number of readings per commit.
 const READINGS: usize = 256;
 const PRUNE: Duration = Duration::from_secs(10 * 60);
@@ -262,7 +265,8 @@ impl Intake {
         let routing = RoutingInboundServiceClient::new(routing);
         let evidence = evidence::Service::new(
             Arc::clone(&evidence_store),
-            vault,
+            Arc::clone(&categories),
+            Arc::clone(&vault),
             room,
             evidence,
             receipt_key,
@@ -277,12 +281,19 @@ impl Intake {
             receipts: Receipts::new(receipt_key),
             fingerprint_key: receipt_key,
             store,
-            evidence: evidence_store,
+            evidence: Arc::clone(&evidence_store),
+            forbid: evidence::Forbid {
+                store: evidence_store,
+                vault,
+                writer: writer.clone(),
+                clock: Arc::clone(&clock),
+            },
             acceptances,
             readings,
             writer,
             routing,
             turns: Arc::default(),
+            previews: Arc::new(Semaphore::new(PREVIEWS)),
             open_feeds: rpc::feed::OpenFeeds::default(),
             shutdown: shutdown.clone(),
             tokens: tokens.clone(),

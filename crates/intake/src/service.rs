@@ -7,6 +7,7 @@ mod follow;
 mod list;
 mod read;
 mod record;
+mod repeat;
 mod reveal;
 mod submit;
 mod supplement;
@@ -23,11 +24,13 @@ use futures::future::try_join_all;
 use journal::{Clock, Committer, Entropy, Writer};
 use names::AgencyId;
 use rpc::{Failure, Identity, client::Caller};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     category::Categories,
     directory::Directory,
+    evidence::Forbid,
     receipt::Receipts,
     sight::{self, was_hidden},
     state::State,
@@ -43,11 +46,15 @@ pub(crate) struct Service {
     pub(crate) fingerprint_key: journal::Bytes32,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) evidence: Arc<dyn EvidenceStore>,
+    pub(crate) forbid: Forbid,
     pub(crate) acceptances: Committer<Prepared, Accepted>,
     pub(crate) readings: Committer<journal::Rows, ()>,
     pub(crate) writer: Writer,
     pub(crate) routing: RoutingInboundServiceClient<Caller>,
     pub(crate) turns: Arc<Turns>,
+    /// Previews of routes that are asked for at once: they go in the lane of Remit's services, of
+    /// which those that only look must leave most.
+    pub(crate) previews: Arc<Semaphore>,
     pub(crate) open_feeds: rpc::feed::OpenFeeds,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tokens: rpc::page::Tokens,

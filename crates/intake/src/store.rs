@@ -108,6 +108,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0014_feeds.sql"),
             include_str!("../migrations/postgres/0014_feeds.sql"),
         ),
+        (
+            "refused evidence",
+            include_str!("../migrations/sqlite/0015_refused.sql"),
+            include_str!("../migrations/postgres/0015_refused.sql"),
+        ),
     ],
 };
 

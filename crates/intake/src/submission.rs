@@ -20,7 +20,7 @@ use rpc::{Violation, Violations};
 use uuid::Uuid;
 
 use crate::{
-    category::{Categories, Category, Detail, DetailKind, Evidence, Need, Urgency},
+    category::{Categories, Category, Detail, DetailKind, Need, Urgency},
     directory::Known,
     evidence, subject,
 };
@@ -572,19 +572,11 @@ pub(crate) fn evidence(
             format!("names {} files, more than {}", wanted.len(), evidence::PER_REPORT),
         );
     }
-    if let Some(category) = category
-        && category.evidence == Evidence::Refused
-        && !wanted.is_empty()
+    if let Some(category) = category.filter(|_| !wanted.is_empty())
+        && let Some(refusal) = evidence::forbid::refusal(field, category)
     {
-        let refusal = category.evidence_refusal.as_ref();
-        let refusal = refusal
-            .map(|text| format!(": {} {}", text.en, text.zh))
-            .unwrap_or_default();
         // Said whole, as the law's words are not the caller's.
-        violations.add_whole(Violation {
-            field: field.to_owned(),
-            description: format!("is not accepted for `{}`{refusal}", category.id),
-        });
+        violations.add_whole(refusal);
     }
     let mut ids = Vec::with_capacity(wanted.len().min(evidence::PER_REPORT));
     for (i, name) in wanted.iter().take(evidence::PER_REPORT).enumerate() {

@@ -102,6 +102,7 @@ kinds! {
         EvidenceAttached "evidence.attached" "evidence attached to a report" "证据已附于举报"
         EvidenceDownloaded "evidence.downloaded" "evidence given out, for a purpose" "已为特定目的调取证据"
         EvidenceExpired "evidence.expired" "evidence expired: no report named it" "证据逾期未用，已失效"
+        EvidenceRefused "evidence.refused" "evidence refused for its category, and deleted" "证据因所报类别不予接收，已删除"
     }
 }
 

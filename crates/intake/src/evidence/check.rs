@@ -5,7 +5,8 @@ use journal::Bytes32;
 use rpc::{Failure, Violation, Violations};
 use uuid::Uuid;
 
-use crate::{reading::NO_PURPOSE, reveal};
+use super::forbid;
+use crate::{category::Categories, reading::NO_PURPOSE, reveal};
 
 const MEDIA_TYPE: usize = 100;
 
@@ -36,7 +37,7 @@ pub(super) fn named(name: &str) -> Result<Uuid, Failure> {
 }
 
 /// Validates the announcement of an upload; on failure returns all violations.
-pub(super) fn announced(spec: EvidenceSpec, most: u64) -> Result<Announced, Vec<Violation>> {
+pub(super) fn announced(spec: EvidenceSpec, most: u64, categories: &Categories) -> Result<Announced, Vec<Violation>> {
     let mut violations = Violations::new();
     let size = u64::try_from(spec.size_bytes)
         .ok()
@@ -57,6 +58,17 @@ pub(super) fn announced(spec: EvidenceSpec, most: u64) -> Result<Announced, Vec<
         }
     };
     let request_id = violations.request_id("spec.request_id", &spec.request_id);
+    if !spec.category.is_empty() {
+        let id = names::Collection::CATEGORIES.id(&spec.category);
+        match id.and_then(|id| categories.get(id)) {
+            Some(category) => {
+                if let Some(refusal) = forbid::refusal("spec.category", category) {
+                    violations.add_whole(refusal);
+                }
+            }
+            None => violations.add("spec.category", "is not a category of this server"),
+        }
+    }
     violations.finish(|| {
         Some(Announced {
             size: size?,
@@ -118,19 +130,21 @@ mod tests {
 
     #[test]
     fn all_violations_of_an_announcement_are_reported_at_once() {
+        let categories = Categories::shipped().unwrap();
         let spec = |size_bytes, media_type: &str, sha256: usize, request_id: &str| EvidenceSpec {
             size_bytes,
             media_type: media_type.to_owned(),
             sha256: vec![7; sha256].into(),
             request_id: request_id.to_owned(),
+            ..EvidenceSpec::default()
         };
         let id = "5a3e0c1e-7b2d-4c1e-9b01-0000000000aa";
-        let good = announced(spec(100, "application/vnd.ms-excel+x", 32, id), 100).unwrap();
+        let good = announced(spec(100, "application/vnd.ms-excel+x", 32, id), 100, &categories).unwrap();
         assert_eq!(
             (good.size, good.sha256, good.request_id),
             (100, Some([7; 32]), id.parse().ok())
         );
-        assert!(announced(spec(1, "", 0, ""), 100).is_ok());
+        assert!(announced(spec(1, "", 0, ""), 100, &categories).is_ok());
         let long = format!("text/{}", "x".repeat(96));
         for (spec, expected) in [
             (
@@ -146,7 +160,11 @@ mod tests {
             (spec(1, &long, 0, ""), &["spec.media_type"]),
             (spec(1, "", 33, ""), &["spec.sha256"]),
         ] {
-            assert_eq!(fields(&announced(spec.clone(), 100).unwrap_err()), expected, "{spec:?}");
+            assert_eq!(
+                fields(&announced(spec.clone(), 100, &categories).unwrap_err()),
+                expected,
+                "{spec:?}"
+            );
         }
     }
 
@@ -171,6 +189,29 @@ mod tests {
         ] {
             let violations = download(&request(name, purpose, justification)).unwrap_err();
             assert_eq!(fields(&violations), expected, "{name} {purpose} {justification:?}");
+        }
+    }
+
+    #[test]
+    fn a_category_that_takes_no_files_refuses_them_when_they_are_announced() {
+        let categories = Categories::shipped().unwrap();
+        let said = |category: &str| {
+            let spec = EvidenceSpec {
+                size_bytes: 1,
+                category: category.to_owned(),
+                ..EvidenceSpec::default()
+            };
+            announced(spec, 100, &categories).err()
+        };
+        assert!(said("categories/gambling").is_none());
+        let refused = said("categories/child-sexual-abuse-material").unwrap();
+        assert_eq!(fields(&refused), ["spec.category"]);
+        assert!(
+            refused[0].description.contains("Do not download or upload it"),
+            "{refused:?}"
+        );
+        for unknown in ["gambling", "categories/no-such-thing", "categories/Gambling"] {
+            assert_eq!(fields(&said(unknown).unwrap()), ["spec.category"], "{unknown}");
         }
     }
 

@@ -18,6 +18,7 @@ use super::{
     upload::{self, Messages, Received},
 };
 use crate::{
+    category::Categories,
     metrics,
     service::sender,
     sight::may_see,
@@ -30,6 +31,7 @@ use crate::{
 /// Evidence's use cases.
 pub(crate) struct Service {
     store: Arc<dyn EvidenceStore>,
+    categories: Arc<Categories>,
     vault: Arc<dyn Vault>,
     room: Room,
     pub(crate) limits: Limits,
@@ -46,6 +48,7 @@ impl Service {
     #[expect(clippy::too_many_arguments, reason = "each is a dependency")]
     pub(crate) fn new(
         store: Arc<dyn EvidenceStore>,
+        categories: Arc<Categories>,
         vault: Arc<dyn Vault>,
         room: Room,
         limits: Limits,
@@ -57,6 +60,7 @@ impl Service {
     ) -> Self {
         Self {
             store,
+            categories,
             vault,
             room,
             limits,
@@ -80,7 +84,16 @@ impl Service {
             sha256,
             sniffed_type,
             file,
-        } = upload::receive(messages, &*self.vault, id, &self.room, unattached, self.limits).await?;
+        } = upload::receive(
+            messages,
+            &self.categories,
+            &*self.vault,
+            id,
+            &self.room,
+            unattached,
+            self.limits,
+        )
+        .await?;
         let mut asked = [announced.size.to_be_bytes().as_slice(), &sha256].concat();
         asked.extend_from_slice(announced.media_type.as_bytes());
         let fingerprint = keyed_hash(&self.fingerprint_key, "upload-fingerprint-v1", &asked);
@@ -117,6 +130,7 @@ impl Service {
                 Ok(stored)
             }
             Uploaded::RequestIdReused => Err(Failure::RequestIdReused),
+            Uploaded::Refused => Err(Failure::invalid("spec.sha256", super::REFUSED)),
         }
     }
 
@@ -145,6 +159,13 @@ impl Service {
             state: "EXPIRED",
             description: "it has expired: no report named it in time, and its file is gone".to_owned(),
         };
+        if stored.state == State::Refused {
+            return Err(Failure::WrongState {
+                record,
+                state: "REFUSED",
+                description: format!("it {}", super::REFUSED),
+            });
+        }
         if stored.state == State::Expired {
             return Err(expired());
         }
@@ -229,7 +250,7 @@ pub(super) fn message(stored: &StoredEvidence) -> Evidence {
         media_type: stored.declared_type.clone(),
         sniffed_media_type: stored.sniffed_type.clone(),
         upload_time: Some(stored.upload_time.to_proto()),
-        expire_time: (stored.state != State::Attached).then(|| stored.expire_time().to_proto()),
+        expire_time: matches!(stored.state, State::Uploaded | State::Expired).then(|| stored.expire_time().to_proto()),
         report: stored.report.map(store::name).unwrap_or_default(),
     }
 }

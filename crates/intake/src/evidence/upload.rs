@@ -7,6 +7,8 @@ use rpc::{Failure, upload::Upload};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::category::Categories;
+
 use super::{
     Limits, Room, Unfinished, Vault,
     check::{self, Announced},
@@ -34,6 +36,7 @@ impl<S: Stream<Item = Result<UploadEvidenceRequest, Failure>> + Unpin + Send> Me
 /// bytes of the sender's files that no report names.
 pub(super) async fn receive(
     messages: impl Messages,
+    categories: &Categories,
     vault: &dyn Vault,
     id: Uuid,
     room: &Room,
@@ -41,7 +44,7 @@ pub(super) async fn receive(
     limits: Limits,
 ) -> Result<Received, Failure> {
     let (spec, mut upload) = Upload::begin(messages, limits.idle).await?;
-    let announced = check::announced(spec, limits.file_bytes)?;
+    let announced = check::announced(spec, limits.file_bytes, categories)?;
     let quota = limits.unattached_bytes_per_caller;
     if announced.size > quota.saturating_sub(unattached) {
         return Err(Failure::QuotaReached { bytes: quota });

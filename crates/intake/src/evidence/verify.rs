@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
-use super::{State, Vault, name};
+use super::{Vault, name};
 use crate::store::evidence::{EvidenceStore, StoredEvidence};
 
 /// Rows per query.
@@ -97,7 +97,7 @@ pub enum Unverified {
 
 async fn expired(store: &dyn EvidenceStore, id: Uuid) -> Result<bool, sql::Error> {
     let now = store.evidence(id).await?;
-    Ok(now.is_none_or(|now| now.state == State::Expired))
+    Ok(now.is_none_or(|now| now.state.is_gone()))
 }
 
 /// What is wrong with a stored file, in words.

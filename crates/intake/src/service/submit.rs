@@ -55,8 +55,9 @@ pub(crate) struct Begun {
 
 /// What is left to do.
 enum Next {
-    /// To wait for the commit of the report with this id.
-    Queued(Uuid, BoxFuture<'static, Result<Accepted, CommitError>>),
+    /// To wait for the commit of the report with this id; with what it says, if the sender's own id
+    /// may be of a report that says the same.
+    Queued(Uuid, Option<Vec<u8>>, BoxFuture<'static, Result<Accepted, CommitError>>),
     /// To record it with its evidence.
     Attach(Box<Acceptance>, Vec<Uuid>, Time),
     /// To say what would become of it.
@@ -101,6 +102,11 @@ impl Service {
         self.check_sender(caller).await?;
         let now = self.clock.now();
         let validate_only = request.validate_only;
+        if let Some(report) = &request.report {
+            let category = names::Collection::CATEGORIES.id(&report.category);
+            let category = category.and_then(|id| self.categories.get(id));
+            self.forbid.named(caller, category, &report.evidence).await?;
+        }
         let known = self.directory.known_for(request.report.as_ref()).await;
         let mut submission = submission::check(request, &self.categories, &known, caller.agency.as_ref(), now)?;
         if known.is_unsure() {
@@ -112,24 +118,30 @@ impl Service {
         let evidence = std::mem::take(&mut submission.evidence);
         let acceptance = self.acceptance(caller, submission, now);
         let report = acceptance.report;
+        let content = acceptance.external.is_some().then(|| acceptance.content.clone());
         Ok(match (evidence.is_empty(), queue) {
             (false, _) => Next::Attach(Box::new(acceptance), evidence, now),
-            (true, Queue::Refuse) => Next::Queued(report, self.acceptances.submit(acceptance.into())?.boxed()),
+            (true, Queue::Refuse) => Next::Queued(report, content, self.acceptances.submit(acceptance.into())?.boxed()),
             (true, Queue::Wait) => {
                 let queued = self.acceptances.submit_in_turn(acceptance.into()).await?;
-                Next::Queued(report, queued.boxed())
+                Next::Queued(report, content, queued.boxed())
             }
         })
     }
 
     async fn try_finish(&self, caller: &Identity, next: Next) -> Result<Submitted, Failure> {
-        let (own, accepted) = match next {
-            Next::Queued(own, committed) => (own, committed.await?),
+        let (own, content, accepted) = match next {
+            Next::Queued(own, content, committed) => (own, content, committed.await?),
             Next::Attach(acceptance, evidence, now) => (
                 acceptance.report,
+                Some(acceptance.content.clone()),
                 self.accept_with(caller, *acceptance, evidence, now).await?,
             ),
             Next::Validate(submission, now) => return self.validate(caller, *submission, now).await,
+        };
+        let accepted = match (accepted, content) {
+            (Accepted::ExternalIdReused { report }, Some(content)) => self.repeated(report, &content).await?,
+            (accepted, _) => accepted,
         };
         match accepted {
             Accepted::RequestIdReused => Err(Failure::RequestIdReused),
@@ -175,6 +187,10 @@ impl Service {
         let request = PreviewRouteRequest {
             facts: Some(submission.facts),
             subjects: submission.subjects,
+        };
+        // It waits within the deadline of its call, which counts to its caller's share.
+        let Ok(_turn) = self.previews.acquire().await else {
+            return Ok(None);
         };
         match self.routing.clone().preview_route(request).await {
             Ok(response) => Ok(response.into_inner().preview),
@@ -257,10 +273,15 @@ impl Service {
     /// Whether the sender has sent this report with its external id. One that has been given to
     /// another report is refused, as recording it would be.
     async fn is_known(&self, caller: &Identity, report: &Report) -> Result<bool, Failure> {
-        let Some(external) = self.external(caller, &report.external_id, &report.encode_to_vec()) else {
+        let report_bytes = report.encode_to_vec();
+        let Some(external) = self.external(caller, &report.external_id, &report_bytes) else {
             return Ok(false);
         };
-        match self.store.known(&external).await? {
+        let found = match self.store.known(&external).await? {
+            Some(Accepted::ExternalIdReused { report }) => Some(self.repeated(report, &report_bytes).await?),
+            found => found,
+        };
+        match found {
             Some(Accepted::ExternalIdReused { report }) => Err(reused(report)),
             found => Ok(found.is_some()),
         }

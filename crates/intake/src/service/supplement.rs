@@ -157,6 +157,7 @@ impl Service {
         let is_hidden = self.is_hidden_from_bearer(caller, &stored).await?;
         let mut violations = Violations::new();
         let category = self.category_of(&stored)?;
+        self.forbid.named(caller, category, said.evidence).await?;
         let files = evidence(said.evidence, category, by_receipt, &mut violations);
         violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
         let question = said.question.unwrap_or_default();

@@ -49,6 +49,8 @@ pub enum Uploaded {
     Evidence(StoredEvidence),
     /// The request id stands for other bytes. Nothing was recorded.
     RequestIdReused,
+    /// The sender's file with these bytes was refused. Nothing was recorded.
+    Refused,
 }
 
 /// A file as stored.
@@ -86,6 +88,7 @@ impl StoredEvidence {
         match self.state {
             _ if !sender.owns(&self.sender) => Err(Unattachable::Unknown),
             State::Attached => Err(Unattachable::Attached),
+            State::Refused => Err(Unattachable::Refused),
             State::Uploaded if now < self.expire_time() => Ok(()),
             // Whether or not upkeep has expired it yet.
             State::Uploaded | State::Expired => Err(Unattachable::Expired),
@@ -148,7 +151,8 @@ pub trait EvidenceStore: Send + Sync + 'static {
     ///
     /// One whose sender and request id are there already is not recorded: the answer is the earlier
     /// one when the keyed hashes agree, else [`Uploaded::RequestIdReused`]. An earlier one that has
-    /// expired is no answer: the file is recorded in its place.
+    /// expired is no answer: the file is recorded in its place. Bytes of which the sender's file was
+    /// refused are not recorded again.
     async fn record_upload(&self, upload: &Upload, now: Time) -> Result<Uploaded, Error>;
 
     /// A file, or `None`.
@@ -175,7 +179,11 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// hundred at most. Returns how many.
     async fn expire(&self, before: Time, now: Time) -> Result<usize, Error>;
 
-    /// Files that have expired and may still be there, a hundred at most.
+    /// Refuses those of these files that the sender owns and no report has, and every other one of
+    /// the sender with the same bytes that no report has. Returns the files to remove.
+    async fn refuse(&self, files: &[(Uuid, Actor)], sender: &Sender, now: Time) -> Result<Vec<Uuid>, Error>;
+
+    /// Files that have expired or were refused and may still be there, a hundred at most.
     async fn unremoved(&self) -> Result<Vec<Uuid>, Error>;
 
     /// Notes that expired files are gone.

@@ -31,7 +31,11 @@ testkit::on_each_backend!(
     p7_a_download_is_durable_before_a_byte_is_sent,
     p1_a_file_that_no_report_named_goes_after_a_day,
     files_without_a_report_have_a_quota_for_each_caller,
+    what_is_named_for_a_category_without_files_goes_at_once_by_every_door,
+    what_was_refused_is_not_taken_again_and_what_others_have_stays,
 );
+
+const ABUSE: &str = "categories/child-sexual-abuse-material";
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and more than fits into one message";
 
@@ -616,6 +620,7 @@ async fn a_report_names_evidence_that_it_can_have_or_is_not_taken() {
             assert_eq!(fields(&status), expected);
         }
     }
+    assert_eq!(served.rows().await, before, "nothing is left behind");
     // Where possession itself is the offence, files are refused and the law is named.
     let mut refused = naming(&[&mine]);
     refused.report.as_mut().unwrap().category = "categories/child-sexual-abuse-material".to_owned();
@@ -631,7 +636,11 @@ async fn a_report_names_evidence_that_it_can_have_or_is_not_taken() {
             && violation.description.contains("未成年人保护法第52条"),
         "{violation:?}"
     );
-    assert_eq!(served.rows().await, before, "nothing is left behind");
+    assert_eq!(
+        get(&served, "hotline", &mine).await.unwrap().state(),
+        EvidenceState::Refused
+    );
+    let mine = upload(&served, b"something else").await.name;
     served.client("hotline").submit_report(naming(&[&mine])).await.unwrap();
     let status = served
         .client("hotline")
@@ -639,4 +648,199 @@ async fn a_report_names_evidence_that_it_can_have_or_is_not_taken() {
         .await
         .unwrap_err();
     assert!(format!("{:?}", status.get_details_bad_request()).contains("is part of another report"));
+}
+
+/// Every way in which a report can name a file.
+async fn what_is_named_for_a_category_without_files_goes_at_once_by_every_door(backend: Backend) {
+    use api::intake::{
+        AddInformationRequest, BatchSubmitReportsRequest, SubmitReportsRequest, add_information_request::Target,
+    };
+
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    let mut without_files = good();
+    without_files.report.as_mut().unwrap().category = ABUSE.to_owned();
+    let submitted = served.client("hotline").submit_report(without_files).await.unwrap();
+    let submitted = submitted.into_inner();
+    let (report, receipt) = (submitted.report.unwrap().name, submitted.receipt);
+    let of_abuse = |file: &str| {
+        let mut request = naming(&[file]);
+        request.report.as_mut().unwrap().category = ABUSE.to_owned();
+        request
+    };
+    let add = async |target: Target, file: &str| {
+        let request = AddInformationRequest {
+            target: Some(target),
+            evidence: vec![file.to_owned()],
+            ..AddInformationRequest::default()
+        };
+        served.client("hotline").add_information(request).await.map(drop)
+    };
+    let doors = [
+        "single",
+        "preview",
+        "request id",
+        "external id",
+        "badly",
+        "batch",
+        "stream",
+        "name",
+        "receipt",
+    ];
+    for (i, door) in doors.into_iter().enumerate() {
+        let bytes: &'static [u8] = format!("picture {i}").leak().as_bytes();
+        let file = upload(&served, bytes).await;
+        let mut request = of_abuse(&file.name);
+        let refused = match door {
+            "batch" => {
+                let requests = vec![good(), request];
+                let results = served.client("hotline");
+                let mut results = results;
+                let batch = results
+                    .batch_submit_reports(BatchSubmitReportsRequest { requests })
+                    .await
+                    .unwrap();
+                batch.into_inner().results.len() == 2
+            }
+            "stream" => {
+                let messages = stream::iter([SubmitReportsRequest { request: Some(request) }]);
+                let answers = served
+                    .client("hotline")
+                    .submit_reports(messages)
+                    .await
+                    .unwrap()
+                    .into_inner();
+                answers.map(Result::unwrap).count().await == 1
+            }
+            "name" => add(Target::Name(report.clone()), &file.name).await.is_err(),
+            "receipt" => add(Target::Receipt(receipt.clone()), &file.name).await.is_err(),
+            _ => {
+                request.validate_only = door == "preview";
+                let said = request.report.as_mut().unwrap();
+                match door {
+                    "request id" => request.request_id = uuid::Uuid::from_u128(7).to_string(),
+                    "external id" => said.external_id = "desk-1".to_owned(),
+                    // Whatever else is wrong with it.
+                    "badly" => said.language_code = "!".to_owned(),
+                    _ => {}
+                }
+                served.client("hotline").submit_report(request).await.is_err()
+            }
+        };
+        assert!(refused, "{door}");
+        assert_eq!(served.site.files(), Vec::<std::path::PathBuf>::new(), "{door}");
+        let left = get(&served, "hotline", &file.name).await.unwrap();
+        assert_eq!(left.state(), EvidenceState::Refused, "{door}");
+        assert_eq!(
+            (left.sha256, left.expire_time),
+            (file.sha256.clone(), None),
+            "its hash stays"
+        );
+        let (_, bytes, status) = download(&served, "hotline", wanted(&file.name)).await;
+        assert_eq!(
+            (bytes.len(), status.unwrap().code()),
+            (0, Code::FailedPrecondition),
+            "{door}"
+        );
+        let status = served
+            .client("hotline")
+            .submit_report(naming(&[&file.name]))
+            .await
+            .unwrap_err();
+        assert_eq!(fields(&status), ["report.evidence[0]"], "{door}");
+        let kinds = journal::changes_of(&served.db, &file.name, "audit").await.unwrap();
+        let kinds: Vec<_> = kinds.iter().map(|change| change.kind.as_str()).collect();
+        assert_eq!(kinds, ["evidence.uploaded", "evidence.refused"], "{door}");
+    }
+    assert_eq!(
+        count(
+            &served.db,
+            "SELECT count(*) FROM evidence WHERE unremoved_since IS NOT NULL"
+        )
+        .await,
+        0
+    );
+    // If the database fails, the file is there, the report is not refused yet, and a repeat does it.
+    let file = upload(&served, b"one more").await;
+    served.faults.fail_before.store(1, Ordering::SeqCst);
+    let failed = served
+        .client("hotline")
+        .submit_report(of_abuse(&file.name))
+        .await
+        .unwrap_err();
+    assert_ne!(failed.code(), Code::InvalidArgument);
+    assert_eq!(served.site.files().len(), 1);
+    let refused = served
+        .client("hotline")
+        .submit_report(of_abuse(&file.name))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(served.site.files().len(), 0);
+}
+
+async fn what_was_refused_is_not_taken_again_and_what_others_have_stays(backend: Backend) {
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    const BYTES: &[u8] = b"a picture";
+    let announced = |request_id: &str, category: &str| EvidenceSpec {
+        request_id: request_id.to_owned(),
+        category: category.to_owned(),
+        ..spec(BYTES.len())
+    };
+    let once = uuid::Uuid::from_u128(1).to_string();
+    let put = async |who: &str, spec: EvidenceSpec| send(&served, who, vec![first(spec), data(BYTES)]).await;
+    // Known for what it is: refused before a byte is kept, whoever it is from.
+    for (category, fields_of) in [(ABUSE, "spec.category"), ("categories/no-such-thing", "spec.category")] {
+        let status = put("platform", announced("", category)).await.unwrap_err();
+        assert_eq!(fields(&status), [fields_of]);
+    }
+    assert_eq!((served.rows().await, served.site.files().len()), (0, 0));
+    let mine = put("hotline", announced(&once, "categories/gambling")).await.unwrap();
+    let copy = put("hotline-archive", announced("", "")).await.unwrap();
+    let attached = put("hotline", announced("", "")).await.unwrap();
+    served
+        .client("hotline")
+        .submit_report(naming(&[&attached.name]))
+        .await
+        .unwrap();
+    let theirs = put("platform", announced("", "")).await.unwrap();
+    let mut refused = naming(&[&mine.name, &attached.name, &theirs.name]);
+    refused.report.as_mut().unwrap().category = ABUSE.to_owned();
+    served.client("hotline").submit_report(refused).await.unwrap_err();
+    for (who, file, state) in [
+        ("hotline", &mine, EvidenceState::Refused),
+        // The same bytes of the same sender, which no report named.
+        ("hotline", &copy, EvidenceState::Refused),
+        // Evidence of a case: nobody destroys that by naming it.
+        ("hotline", &attached, EvidenceState::Attached),
+        ("platform", &theirs, EvidenceState::Uploaded),
+    ] {
+        assert_eq!(
+            get(&served, who, &file.name).await.unwrap().state(),
+            state,
+            "{who} {}",
+            file.name
+        );
+    }
+    assert_eq!(served.site.files().len(), 2);
+    // Neither as a retry nor anew, by no system of the agency; others are told nothing by it.
+    for (who, request_id) in [("hotline", once.as_str()), ("hotline", ""), ("hotline-archive", "")] {
+        let status = put(who, announced(request_id, "")).await.unwrap_err();
+        assert_eq!(fields(&status), ["spec.sha256"], "{who}");
+    }
+    assert_eq!(served.site.files().len(), 2);
+    put("platform", announced("", "")).await.unwrap();
+    // The request id stands for nothing.
+    send(
+        &served,
+        "hotline",
+        vec![
+            first(EvidenceSpec {
+                request_id: once,
+                ..spec(3)
+            }),
+            data(b"abc"),
+        ],
+    )
+    .await
+    .unwrap();
 }

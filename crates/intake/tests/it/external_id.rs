@@ -19,6 +19,7 @@ testkit::on_each_backend!(
     the_same_submitted_again_is_the_same_report_and_other_content_is_refused,
     p7_an_external_id_is_its_senders_only,
     a_report_with_evidence_is_found_by_its_external_id,
+    an_honest_repeat_is_known_by_what_it_says,
 );
 
 fn sender(system: &str, agency: Option<&str>) -> Sender {
@@ -281,4 +282,59 @@ async fn a_report_with_evidence_is_found_by_its_external_id(backend: Backend) {
         rows + 3,
         "the file, its change, and that on its way to the log"
     );
+}
+
+/// The fingerprint is made with a key, of a form, and of names: each may be another by then.
+async fn an_honest_repeat_is_known_by_what_it_says(backend: Backend) {
+    use crate::evidence::upload_bytes;
+
+    let served = serve(backend.url(), Limits::default()).await;
+    let mut with_file = good();
+    let said = with_file.report.as_mut().unwrap();
+    said.external_id = "with-file".to_owned();
+    said.evidence = vec![upload_bytes(&served, b"a contract").await.unwrap().name];
+    let mut plain = good();
+    plain.report.as_mut().unwrap().external_id = "plain".to_owned();
+    let submit = async |request: &SubmitReportRequest| {
+        let answer = served.client("hotline").submit_report(request.clone()).await;
+        answer.map(|answer| answer.into_inner().report.map(|report| report.name).unwrap_or_default())
+    };
+    let (first, second) = (submit(&plain).await.unwrap(), submit(&with_file).await.unwrap());
+    // As if the key were another one, and what is stored had another form than today's.
+    let other_form = |request: &SubmitReportRequest| {
+        let mut report = request.report.clone().unwrap();
+        report.subjects[0].value = "  https://bet.example/ ".to_owned();
+        prost::Message::encode_to_vec(&report)
+    };
+    let mut tx = served.db.begin().await.unwrap();
+    let changed = tx
+        .execute("UPDATE reports SET fingerprint = receipt_hash", Vec::new())
+        .await;
+    assert_eq!(changed.unwrap(), 2);
+    let values = vec![other_form(&plain).into(), names::REPORT.id(&first).unwrap().into()];
+    tx.execute("UPDATE reports SET content = $1 WHERE id = $2", values)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(submit(&plain).await.unwrap(), first);
+    // The file was uploaded anew, as after a day.
+    let again = upload_bytes(&served, b"a contract").await.unwrap().name;
+    let mut repeated = with_file.clone();
+    repeated.report.as_mut().unwrap().evidence = vec![again];
+    for validate_only in [true, false] {
+        repeated.validate_only = validate_only;
+        let found = submit(&repeated).await.unwrap();
+        assert!(validate_only || found == second);
+    }
+    // Other bytes, another text, another's file: other content.
+    let other = upload_bytes(&served, b"another contract").await.unwrap().name;
+    let mut others = with_file.clone();
+    others.report.as_mut().unwrap().evidence = vec![other];
+    let mut reworded = plain.clone();
+    reworded.report.as_mut().unwrap().narrative.push('!');
+    for request in [&others, &reworded] {
+        let status = submit(request).await.unwrap_err();
+        assert_eq!(status.get_details_error_info().unwrap().reason, "EXTERNAL_ID_REUSED");
+    }
+    assert_eq!(count(&served.db, "SELECT count(*) FROM reports").await, 2);
 }

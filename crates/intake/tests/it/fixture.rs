@@ -341,6 +341,15 @@ impl EvidenceStore for Faulty {
         self.inner.expire(before, now).await
     }
 
+    async fn refuse(
+        &self,
+        files: &[(Uuid, api::event::Actor)],
+        sender: &Sender,
+        now: Time,
+    ) -> Result<Vec<Uuid>, Error> {
+        self.around(self.inner.refuse(files, sender, now)).await
+    }
+
     async fn unattached_bytes(&self, system: &str) -> Result<u64, Error> {
         self.inner.unattached_bytes(system).await
     }

@@ -64,6 +64,9 @@ Example:
         /// Its media type, such as image/png; the server also detects the type itself
         #[arg(long, value_name = "TYPE", default_value = "")]
         media_type: String,
+        /// Category of the report that it is for, such as gambling; one that takes no files refuses it
+        #[arg(long, value_name = "CATEGORY", default_value = "", hide_default_value = true)]
+        category: String,
         /// Request id, a UUID: repeating it within 24 hours returns the same evidence
         #[arg(long, value_name = "UUID", default_value = "")]
         request_id: String,
@@ -152,6 +155,7 @@ impl Command {
             Action::Upload {
                 file,
                 media_type,
+                category,
                 request_id,
             } => {
                 // Report problems with the file first: that needs no server.
@@ -161,6 +165,7 @@ impl Command {
                     media_type,
                     sha256: sha256.to_vec().into(),
                     request_id,
+                    category: named_category(&category),
                 };
                 upload(&access.stream(Service::Intake, server)?, opened, spec, json).await
             }
@@ -217,6 +222,15 @@ async fn open(path: &Path) -> anyhow::Result<(File, [u8; 32], u64)> {
     }
     file.rewind().await.map_err(failed)?;
     Ok((file, digest.finalize().into(), size))
+}
+
+/// The resource name of a category, given by it or by its id; empty for none.
+fn named_category(category: &str) -> String {
+    match category {
+        "" => String::new(),
+        name if name.starts_with("categories/") => name.to_owned(),
+        id => format!("categories/{id}"),
+    }
 }
 
 async fn upload(intake: &Target, file: File, spec: EvidenceSpec, json: bool) -> anyhow::Result<()> {
@@ -452,6 +466,7 @@ fn state(state: EvidenceState) -> &'static str {
         EvidenceState::Uploaded => "uploaded: not attached to a report yet",
         EvidenceState::Attached => "attached: part of a report",
         EvidenceState::Expired => "expired: no report referred to it in time, and the file was deleted",
+        EvidenceState::Refused => "refused: a report named it whose category takes no files, and it was deleted",
     }
 }
 

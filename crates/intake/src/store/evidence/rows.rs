@@ -70,16 +70,28 @@ pub(in crate::store) struct Current {
 
 impl SqlStore {
     async fn try_record_upload(&self, tx: &mut Tx, upload: &Upload, now: Time) -> Result<Uploaded, Error> {
-        if let Some((id, fingerprint)) = upload.request {
+        let answer = upload.request.map(|(id, fingerprint)| {
             let request = RequestId {
                 caller: upload.sender.system.clone(),
                 id,
                 fingerprint,
             };
-            let answer = FirstAnswer::new(request, upload.id.as_bytes().to_vec(), now);
-            if let Some(earlier) = keep_upload(tx, &answer).await? {
-                return Ok(earlier);
+            FirstAnswer::new(request, upload.id.as_bytes().to_vec(), now)
+        });
+        if let Some(answer) = &answer
+            && let Some(earlier) = keep_upload(tx, answer).await?
+        {
+            return Ok(earlier);
+        }
+        if !of_refused(tx, &upload.sender, &[upload.sha256.to_vec()], "REFUSED")
+            .await?
+            .is_empty()
+        {
+            // Its id stands for nothing.
+            if let Some(answer) = &answer {
+                journal::forget_request(tx, answer.request(), upload.id.as_bytes()).await?;
             }
+            return Ok(Uploaded::Refused);
         }
         let detail = Detail {
             to_state: State::Uploaded.name().to_owned(),
@@ -212,7 +224,7 @@ impl SqlStore {
         let Some(Current { file, head }) = lock(tx, &[download.id]).await?.remove(&download.id) else {
             return Ok(None);
         };
-        if file.state == State::Expired {
+        if file.state.is_gone() {
             return Ok(None);
         }
         let justification = keyed_hash(
@@ -298,6 +310,67 @@ impl SqlStore {
         Ok(expired)
     }
 
+    async fn try_refuse(
+        &self,
+        tx: &mut Tx,
+        files: &[(Uuid, Actor)],
+        sender: &Sender,
+        now: Time,
+    ) -> Result<Vec<Uuid>, Error> {
+        let ids: Vec<Uuid> = files.iter().map(|(id, _)| *id).collect();
+        let named = lock(tx, &ids).await?;
+        let is_free = |file: &StoredEvidence| sender.owns(&file.sender) && file.state == State::Uploaded;
+        let mut hashes: Vec<Vec<u8>> = named
+            .values()
+            .filter(|current| is_free(&current.file))
+            .map(|current| current.file.sha256.to_vec())
+            .collect();
+        hashes.dedup();
+        if hashes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let same = of_refused(tx, sender, &hashes, "UPLOADED").await?;
+        let actor = |id: &Uuid| {
+            files
+                .iter()
+                .find(|(named, _)| named == id)
+                .map(|(_, actor)| actor.clone())
+        };
+        let mut deliveries = Vec::new();
+        let mut refused = Vec::new();
+        for (id, Current { file, head }) in lock(tx, &same).await? {
+            if !is_free(&file) {
+                continue;
+            }
+            let detail = Detail {
+                from_state: file.state.name().to_owned(),
+                to_state: State::Refused.name().to_owned(),
+                actor: Some(actor(&id).unwrap_or_else(|| Actor {
+                    system: "intake".to_owned(),
+                    ..Actor::default()
+                })),
+                ..Detail::default()
+            };
+            let change = self.next(id, &head, State::Refused.kind(), None, detail, "", now);
+            tx.execute(
+                "UPDATE evidence SET state = 'REFUSED', unremoved_since = $5, sequence = $2, hash = $3, \
+                 change_time = $4 WHERE id = $1",
+                vec![
+                    id.into(),
+                    change.head.sequence.cast_signed().into(),
+                    change.head.hash.into(),
+                    change.head.time.0.into(),
+                    change.head.time.0.into(),
+                ],
+            )
+            .await?;
+            deliveries.push(delivery(change));
+            refused.push(id);
+        }
+        journal::append(tx, deliveries).await?;
+        Ok(refused)
+    }
+
     /// The next change of a file.
     #[expect(clippy::too_many_arguments, reason = "each is a part of the one change")]
     fn next(
@@ -336,12 +409,34 @@ async fn keep_upload(tx: &mut Tx, answer: &FirstAnswer) -> Result<Option<Uploade
             })?,
         };
         let first = find(tx, id).await?.ok_or_else(|| missing(id))?;
-        if first.state != State::Expired {
+        if !first.state.is_gone() {
             return Ok(Some(Uploaded::Evidence(first)));
         }
         journal::forget_request(tx, answer.request(), id.as_bytes()).await?;
     }
     Err(Error::Collided("a request id"))
+}
+
+/// The files of a sender ([`Sender::owns`]) with one of these hashes that are in a state.
+async fn of_refused(tx: &mut Tx, sender: &Sender, hashes: &[Vec<u8>], state: &'static str) -> Result<Vec<Uuid>, Error> {
+    let (statement, owner) = match &sender.agency {
+        Some(agency) => (
+            "SELECT id FROM evidence WHERE sha256 = $1 AND state = $2 AND agency = $3 ORDER BY id",
+            agency.as_str(),
+        ),
+        None => (
+            "SELECT id FROM evidence WHERE sha256 = $1 AND state = $2 AND caller = $3 AND agency IS NULL ORDER BY id",
+            sender.system.as_str(),
+        ),
+    };
+    let mut found = Vec::new();
+    for hash in hashes {
+        let values = vec![hash.clone().into(), state.into(), owner.into()];
+        for row in tx.fetch(statement, values).await? {
+            found.push(parse_id(&row.get::<String>("id")?)?);
+        }
+    }
+    Ok(found)
 }
 
 async fn find(tx: &mut Tx, id: Uuid) -> Result<Option<StoredEvidence>, Error> {
@@ -481,6 +576,10 @@ impl EvidenceStore for SqlStore {
         sql::transact!(self.db, |tx| self.try_expire(&mut tx, before, now))
     }
 
+    async fn refuse(&self, files: &[(Uuid, Actor)], sender: &Sender, now: Time) -> Result<Vec<Uuid>, Error> {
+        sql::transact!(self.db, |tx| self.try_refuse(&mut tx, files, sender, now))
+    }
+
     async fn unremoved(&self) -> Result<Vec<Uuid>, Error> {
         let rows = self
             .db
@@ -505,7 +604,7 @@ impl EvidenceStore for SqlStore {
             .db
             .fetch(
                 "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report \
-                 FROM evidence WHERE id > $1 AND state <> 'EXPIRED' ORDER BY id LIMIT $2",
+                 FROM evidence WHERE id > $1 AND state NOT IN ('EXPIRED', 'REFUSED') ORDER BY id LIMIT $2",
                 vec![after.into(), i64::from(limit).into()],
             )
             .await?;
@@ -516,7 +615,7 @@ impl EvidenceStore for SqlStore {
         let rows = self
             .db
             .fetch(
-                "SELECT id FROM evidence WHERE id = ANY($1) AND state <> 'EXPIRED'",
+                "SELECT id FROM evidence WHERE id = ANY($1) AND state NOT IN ('EXPIRED', 'REFUSED')",
                 vec![texts(files)],
             )
             .await?;

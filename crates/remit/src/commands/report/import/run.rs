@@ -264,6 +264,11 @@ impl Run {
                 size_bytes: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
                 media_type: file.media_type,
                 request_id: file.request_id.to_string(),
+                category: request
+                    .report
+                    .as_ref()
+                    .map(|report| report.category.clone())
+                    .unwrap_or_default(),
                 ..EvidenceSpec::default()
             };
             let parts = std::iter::once(Part::Spec(spec)).chain(
