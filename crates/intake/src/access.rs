@@ -42,6 +42,9 @@ pub const ACCESS: &[Table] = &[
             Method::new("UploadEvidence", SENDERS).upload(),
             Method::new("GetEvidence", READERS),
             Method::new("DownloadEvidence", READERS),
+            Method::new("GetUpload", SENDERS),
+            Method::new("GetEvidence", SENDERS),
+            Method::new("DownloadEvidence", SENDERS),
         ],
     },
     Table {

@@ -10,6 +10,10 @@
 //! named for a category that takes none is deleted at once, and its hash stays (`forbid.rs`). `verify.rs`
 //! compares every stored file with its row.
 //!
+//! Of an upload with a request id that breaks off, what arrived stays for a day where files arrive
+//! (`../store/evidence/partial.rs`), and another one begins with a copy of it: two never write one
+//! file.
+//!
 //! Invariants: a row's file is on disk under its id until the row says that it expired. A file
 //! without a row was never acknowledged and is removed. No file is held in memory as a whole,
 //! opened except for copying, or named by its sender. The hash is in the row only: in no entry,

@@ -113,6 +113,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0015_refused.sql"),
             include_str!("../migrations/postgres/0015_refused.sql"),
         ),
+        (
+            "uploads",
+            include_str!("../migrations/sqlite/0016_uploads.sql"),
+            include_str!("../migrations/postgres/0016_uploads.sql"),
+        ),
     ],
 };
 

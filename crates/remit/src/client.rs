@@ -803,6 +803,18 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         .unwrap_or(1)
 }
 
+/// Whether a repeat can help.
+pub fn can_be_repeated(status: &Status) -> bool {
+    let is_told = status
+        .get_details_retry_info()
+        .is_some_and(|info| info.retry_delay.is_some());
+    let may_be_done = matches!(
+        status.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::ResourceExhausted
+    );
+    is_told || may_be_done
+}
+
 #[cfg(test)]
 mod tests {
     use tonic_types::ErrorDetails;

@@ -17,6 +17,8 @@ pub(super) struct Announced {
     pub(super) media_type: String,
     pub(super) sha256: Option<Bytes32>,
     pub(super) request_id: Option<Uuid>,
+    /// Bytes that have arrived before.
+    pub(super) offset: u64,
 }
 
 /// A valid download request.
@@ -69,8 +71,24 @@ pub(super) fn announced(spec: EvidenceSpec, most: u64, categories: &Categories) 
             None => violations.add("spec.category", "is not a category of this server"),
         }
     }
+    let offset = match u64::try_from(spec.offset_bytes) {
+        Ok(0) => Some(0),
+        Ok(_) if spec.request_id.is_empty() => {
+            violations.add(
+                "spec.offset_bytes",
+                "goes on with an upload that has a `request_id`; give that",
+            );
+            None
+        }
+        Ok(offset) if size.is_none_or(|size| offset <= size) => Some(offset),
+        _ => {
+            violations.add("spec.offset_bytes", "is no number of bytes of this file");
+            None
+        }
+    };
     violations.finish(|| {
         Some(Announced {
+            offset: offset?,
             size: size?,
             media_type: spec.media_type,
             sha256,

@@ -1,8 +1,8 @@
 //! `remit.intake.v1.EvidenceService`: decodes, calls, encodes.
 
 use api::intake::{
-    DownloadEvidenceRequest, DownloadEvidenceResponse, GetEvidenceRequest, GetEvidenceResponse, UploadEvidenceRequest,
-    UploadEvidenceResponse, evidence_service_server::EvidenceService,
+    DownloadEvidenceRequest, DownloadEvidenceResponse, GetEvidenceRequest, GetEvidenceResponse, GetUploadRequest,
+    GetUploadResponse, UploadEvidenceRequest, UploadEvidenceResponse, evidence_service_server::EvidenceService,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use rpc::{Failure, caller};
@@ -30,6 +30,11 @@ impl EvidenceService for Service {
             .await?;
         let evidence = Some(message(&stored));
         Ok(Response::new(UploadEvidenceResponse { evidence }))
+    }
+
+    async fn get_upload(&self, request: Request<GetUploadRequest>) -> Result<Response<GetUploadResponse>, Status> {
+        let response = self.get_upload(caller(&request)?, request.get_ref()).await?;
+        Ok(Response::new(response))
     }
 
     async fn get_evidence(

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use api::{
-    intake::{DownloadEvidenceRequest, DownloadHeader, Evidence, LogReference},
+    intake::{DownloadEvidenceRequest, DownloadHeader, Evidence, GetUploadRequest, GetUploadResponse, LogReference},
     routing::routing_inbound_service_client::RoutingInboundServiceClient,
 };
 use journal::{Bytes32, Clock, Entropy, Writer, keyed_hash, ordered_id};
-use rpc::{Failure, Identity, client::Caller};
+use rpc::{Failure, Identity, Violations, client::Caller};
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     download::Outgoing,
     name,
     slots::Slots,
-    upload::{self, Messages, Received},
+    upload::{self, Messages, Received, Receiving},
 };
 use crate::{
     category::Categories,
@@ -79,21 +79,22 @@ impl Service {
         let _slot = self.uploads.take(&caller.system)?;
         let unattached = self.store.unattached_bytes(&caller.system).await?;
         let id = ordered_id(self.clock.now(), &*self.entropy);
+        let receiving = Receiving {
+            store: &self.store,
+            vault: &self.vault,
+            categories: &self.categories,
+            room: &self.room,
+            limits: self.limits,
+            key: self.fingerprint_key,
+            caller: &caller.system,
+            now: self.clock.now(),
+        };
         let Received {
             announced,
             sha256,
             sniffed_type,
             file,
-        } = upload::receive(
-            messages,
-            &self.categories,
-            &*self.vault,
-            id,
-            &self.room,
-            unattached,
-            self.limits,
-        )
-        .await?;
+        } = receiving.receive(messages, id, unattached).await?;
         let mut asked = [announced.size.to_be_bytes().as_slice(), &sha256].concat();
         asked.extend_from_slice(announced.media_type.as_bytes());
         let fingerprint = keyed_hash(&self.fingerprint_key, "upload-fingerprint-v1", &asked);
@@ -114,6 +115,17 @@ impl Service {
         let recording = |store: Arc<dyn EvidenceStore>| async move {
             file.finish().await.map_err(upload::unwritten)?;
             let uploaded = store.record_upload(&upload, now).await?;
+            // What broke off before is no longer needed; upkeep forgets it if that fails.
+            if let Some((request_id, _)) = upload.request {
+                match store.forget_partial(&upload.sender.system, request_id).await {
+                    // Its own, if it was noted, has moved.
+                    Ok(Some(file)) if file != id => {
+                        let _ = vault.discard(file).await;
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "an upload that broke off cannot be forgotten now"),
+                }
+            }
             // If that fails, it is unknown whether the row exists, so the file stays: upkeep
             // decides.
             let is_new = matches!(&uploaded, Uploaded::Evidence(stored) if stored.id == id);
@@ -132,6 +144,26 @@ impl Service {
             Uploaded::RequestIdReused => Err(Failure::RequestIdReused),
             Uploaded::Refused => Err(Failure::invalid("spec.sha256", super::REFUSED)),
         }
+    }
+
+    /// How much has arrived of an upload of the caller's that broke off.
+    pub(crate) async fn get_upload(
+        &self,
+        caller: &Identity,
+        request: &GetUploadRequest,
+    ) -> Result<GetUploadResponse, Failure> {
+        let mut violations = Violations::new();
+        let id = violations.request_id("request_id", &request.request_id);
+        if request.request_id.is_empty() {
+            violations.add("request_id", "is required");
+        }
+        let id = violations.finish(|| id)?;
+        let partial = self.store.partial(&caller.system, id, self.clock.now()).await?;
+        let partial = partial.ok_or(Failure::NotFound { what: "upload" })?;
+        Ok(GetUploadResponse {
+            received_size_bytes: partial.received.cast_signed(),
+            expire_time: Some(partial.expire_time().to_proto()),
+        })
     }
 
     /// A file, for those who may know of it.

@@ -104,7 +104,16 @@ impl Upkeep {
             }
             self.store.removed(&removed).await?;
         }
-        Ok(())
+        loop {
+            let forgotten = self.store.forget_partials(uploaded_before(self.clock.now())).await?;
+            if forgotten.is_empty() {
+                return Ok(());
+            }
+            for file in forgotten {
+                // What is left here, the sweep finds.
+                self.vault.discard(file).await?;
+            }
+        }
     }
 
     /// Removes leftovers of broken-off uploads, and files whose row was never written. At start for
@@ -112,7 +121,10 @@ impl Upkeep {
     async fn sweep(&self, at_start: bool) -> Result<(), Failed> {
         let now = self.clock.now();
         let before = now.plus_seconds(-STALE);
-        let torn = self.vault.remove_unfinished(before).await?;
+        let torn = self
+            .vault
+            .remove_unfinished(before, &self.store.partials().await?)
+            .await?;
         if torn > 0 {
             tracing::info!(files = torn, "removed leftovers of broken-off uploads");
         }

@@ -1,21 +1,34 @@
 //! Receives a file: hashed and counted as it arrives, and on disk before the sender is answered.
+//! What arrives of one with a request id is noted now and then, and when it breaks off, so that
+//! another one goes on there.
 
-use api::intake::UploadEvidenceRequest;
+use std::sync::Arc;
+
+use api::intake::{EvidenceSpec, UploadEvidenceRequest};
+use bytes::BytesMut;
 use futures::Stream;
-use journal::Bytes32;
+use journal::{Bytes32, Time, keyed_hash};
 use rpc::{Failure, upload::Upload};
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
-
-use crate::category::Categories;
 
 use super::{
     Limits, Room, Unfinished, Vault,
     check::{self, Announced},
+    forbid,
+};
+use crate::{
+    category::Categories,
+    store::evidence::{EvidenceStore, Kept, Partial},
 };
 
 /// Bytes of a file's beginning used to detect its type.
 const BEGINNING: usize = 8 << 10;
+/// Bytes after which it is noted how much has arrived.
+const NOTE: u64 = 8 << 20;
+/// Bytes that are read at once of what arrived before.
+const CHUNK: usize = 256 << 10;
 
 /// A completely received file.
 pub(super) struct Received {
@@ -32,46 +45,262 @@ pub(crate) trait Messages: Stream<Item = Result<UploadEvidenceRequest, Failure>>
 
 impl<S: Stream<Item = Result<UploadEvidenceRequest, Failure>> + Unpin + Send> Messages for S {}
 
-/// Takes the messages of an upload, and has the vault write what they bring. `unattached` are the
-/// bytes of the sender's files that no report names.
-pub(super) async fn receive(
-    messages: impl Messages,
-    categories: &Categories,
-    vault: &dyn Vault,
-    id: Uuid,
-    room: &Room,
-    unattached: u64,
-    limits: Limits,
-) -> Result<Received, Failure> {
-    let (spec, mut upload) = Upload::begin(messages, limits.idle).await?;
-    let announced = check::announced(spec, limits.file_bytes, categories)?;
-    let quota = limits.unattached_bytes_per_caller;
-    if announced.size > quota.saturating_sub(unattached) {
-        return Err(Failure::QuotaReached { bytes: quota });
+/// Where files are received to.
+pub(super) struct Receiving<'r> {
+    pub(super) store: &'r Arc<dyn EvidenceStore>,
+    pub(super) vault: &'r Arc<dyn Vault>,
+    pub(super) categories: &'r Categories,
+    pub(super) room: &'r Room,
+    pub(super) limits: Limits,
+    /// Key of fingerprints of announcements.
+    pub(super) key: Bytes32,
+    /// Who sends it.
+    pub(super) caller: &'r str,
+    pub(super) now: Time,
+}
+
+impl Receiving<'_> {
+    /// Takes the messages of an upload, and has the vault write what they bring. `unattached` are
+    /// the bytes of the sender's files that no report names.
+    pub(super) async fn receive(
+        &self,
+        messages: impl Messages,
+        id: Uuid,
+        unattached: u64,
+    ) -> Result<Received, Failure> {
+        let (spec, mut upload) = Upload::begin(messages, self.limits.idle).await?;
+        self.forget_forbidden(&spec).await?;
+        let announced = check::announced(spec, self.limits.file_bytes, self.categories)?;
+        let fingerprint = self.fingerprint(&announced);
+        let earlier = match announced.request_id {
+            Some(request_id) => self.store.partial(self.caller, request_id, self.now).await?,
+            None => None,
+        };
+        let earlier = earlier.filter(|earlier| earlier.fingerprint == fingerprint);
+        let arrived = earlier.map_or(0, |earlier| earlier.received);
+        if announced.offset > arrived {
+            let description = format!("is more than has arrived of this file with this request id: {arrived}");
+            return Err(Failure::invalid("spec.offset_bytes", description));
+        }
+        let quota = self.limits.unattached_bytes_per_caller;
+        // What it goes on with is counted already.
+        if announced.size > quota.saturating_sub(unattached.saturating_sub(arrived)) {
+            return Err(Failure::QuotaReached { bytes: quota });
+        }
+        let _taken = self.room.take(announced.size).await?;
+        let mut hashed = Hashed::default();
+        let mut arriving = Arriving {
+            file: Some(self.vault.begin(id).await.map_err(unwritten)?),
+            store: Arc::clone(self.store),
+            vault: Arc::clone(self.vault),
+            caller: self.caller.to_owned(),
+            request_id: announced.request_id,
+            partial: Partial {
+                file: id,
+                fingerprint,
+                received: 0,
+                begin_time: self.now,
+            },
+            noted: 0,
+            is_first: true,
+            is_lost: false,
+        };
+        if let Some(earlier) = earlier.filter(|_| announced.offset > 0) {
+            self.copy(earlier.file, announced.offset, &mut arriving, &mut hashed)
+                .await?;
+        }
+        while let Some(data) = upload.next(announced.size - announced.offset).await? {
+            hashed.update(&data);
+            arriving.write(data).await?;
+        }
+        let sha256 = hashed.digest.finalize().into();
+        if announced.sha256.is_some_and(|announced| announced != sha256) {
+            // Going on behind it would come to the same.
+            arriving.is_lost = true;
+            arriving.forget().await?;
+            return Err(Failure::invalid(
+                "spec.sha256",
+                "is not that of the bytes that came; upload them again",
+            ));
+        }
+        let file = arriving.file.take().ok_or(Failure::DeadlineExceeded)?;
+        Ok(Received {
+            announced,
+            sha256,
+            sniffed_type: sniff(&hashed.beginning),
+            file,
+        })
     }
-    let _taken = room.take(announced.size).await?;
-    let mut file = vault.begin(id).await.map_err(unwritten)?;
-    let mut digest = Sha256::new();
-    let mut beginning = Vec::new();
-    while let Some(data) = upload.next(announced.size).await? {
-        digest.update(&data);
-        let missing = BEGINNING.saturating_sub(beginning.len());
-        beginning.extend_from_slice(&data[..missing.min(data.len())]);
+
+    /// What arrived before it was known for what, does not stay.
+    async fn forget_forbidden(&self, spec: &EvidenceSpec) -> Result<(), Failure> {
+        let category = names::Collection::CATEGORIES.id(&spec.category);
+        let category = category.and_then(|id| self.categories.get(id));
+        let is_refused = category.is_some_and(|category| forbid::refusal("", category).is_some());
+        if let (true, Ok(request_id)) = (is_refused, Uuid::parse_str(&spec.request_id))
+            && let Some(file) = self.store.forget_partial(self.caller, request_id).await?
+        {
+            self.vault.discard(file).await.map_err(unwritten)?;
+        }
+        Ok(())
+    }
+
+    fn fingerprint(&self, announced: &Announced) -> Bytes32 {
+        let mut said = announced.size.to_be_bytes().to_vec();
+        said.extend(announced.sha256.unwrap_or_default());
+        said.push(announced.sha256.is_some().into());
+        said.extend(announced.media_type.as_bytes());
+        keyed_hash(&self.key, "announcement-fingerprint-v1", &said)
+    }
+
+    /// Begins a file with what arrived before: hashed again, as what is on disk is what counts.
+    async fn copy(
+        &self,
+        earlier: Uuid,
+        offset: u64,
+        arriving: &mut Arriving,
+        hashed: &mut Hashed,
+    ) -> Result<(), Failure> {
+        let lost = || {
+            Failure::invalid(
+                "spec.offset_bytes",
+                "is of bytes that are gone; upload the file from its beginning",
+            )
+        };
+        let kept = self.vault.open_kept(earlier).await.map_err(unwritten)?;
+        let mut kept = kept.ok_or_else(lost)?.take(offset);
+        let mut copied = 0;
+        while copied < offset {
+            let mut data = BytesMut::with_capacity(CHUNK);
+            if kept.read_buf(&mut data).await.map_err(unwritten)? == 0 {
+                return Err(lost());
+            }
+            copied += data.len() as u64;
+            hashed.update(&data);
+            arriving.append(data.freeze()).await?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Hashed {
+    digest: Sha256,
+    beginning: Vec<u8>,
+}
+
+impl Hashed {
+    fn update(&mut self, data: &[u8]) {
+        self.digest.update(data);
+        let missing = BEGINNING.saturating_sub(self.beginning.len());
+        self.beginning.extend_from_slice(&data[..missing.min(data.len())]);
+    }
+}
+
+/// A file that arrives. Dropped before its end, what arrived is kept if it has a request id.
+struct Arriving {
+    file: Option<Box<dyn Unfinished>>,
+    store: Arc<dyn EvidenceStore>,
+    vault: Arc<dyn Vault>,
+    caller: String,
+    request_id: Option<Uuid>,
+    partial: Partial,
+    /// Of the bytes that arrived, those that are noted.
+    noted: u64,
+    /// Whether nothing of it is noted yet.
+    is_first: bool,
+    /// Whether nothing is to be kept of it.
+    is_lost: bool,
+}
+
+impl Arriving {
+    async fn append(&mut self, data: bytes::Bytes) -> Result<(), Failure> {
+        let length = data.len() as u64;
+        let file = self.file.as_mut().ok_or(Failure::DeadlineExceeded)?;
         file.write(data).await.map_err(unwritten)?;
+        self.partial.received += length;
+        Ok(())
     }
-    let sha256 = digest.finalize().into();
-    if announced.sha256.is_some_and(|announced| announced != sha256) {
-        return Err(Failure::invalid(
-            "spec.sha256",
-            "is not that of the bytes that came; upload them again",
-        ));
+
+    async fn write(&mut self, data: bytes::Bytes) -> Result<(), Failure> {
+        self.append(data).await?;
+        if self.request_id.is_some() && !self.is_lost && self.partial.received - self.noted >= NOTE {
+            self.note().await?;
+        }
+        Ok(())
     }
-    Ok(Received {
-        announced,
-        sha256,
-        sniffed_type: sniff(&beginning),
-        file,
-    })
+
+    /// Notes what has arrived, once it is durable.
+    async fn note(&mut self) -> Result<(), Failure> {
+        let (Some(file), Some(request_id)) = (self.file.as_mut(), self.request_id) else {
+            return Ok(());
+        };
+        file.keep().await.map_err(unwritten)?;
+        let kept = self
+            .store
+            .keep_partial(&self.caller, request_id, &self.partial, self.is_first)
+            .await?;
+        match kept {
+            Kept::Noted(earlier) => {
+                (self.is_first, self.noted) = (false, self.partial.received);
+                if let Some(earlier) = earlier {
+                    self.vault.discard(earlier).await.map_err(unwritten)?;
+                }
+            }
+            // It goes on, and is kept no more than one without a request id.
+            Kept::Full => self.lose().await?,
+            Kept::TakenOver => {
+                self.lose().await?;
+                return Err(Failure::EtagMismatch);
+            }
+        }
+        Ok(())
+    }
+
+    async fn lose(&mut self) -> Result<(), Failure> {
+        self.is_lost = true;
+        self.vault.discard(self.partial.file).await.map_err(unwritten)
+    }
+
+    /// Forgets what is noted of it.
+    async fn forget(&mut self) -> Result<(), Failure> {
+        if let (Some(request_id), false) = (self.request_id, self.is_first) {
+            self.store.forget_partial(&self.caller, request_id).await?;
+        }
+        self.vault.discard(self.partial.file).await.map_err(unwritten)
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        let Some(file) = self.file.take() else { return };
+        let nothing_new = self.partial.received == 0 || self.partial.received == self.noted;
+        let (Some(_), false, false) = (self.request_id, self.is_lost, nothing_new) else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let mut kept = Self {
+            file: Some(file),
+            store: Arc::clone(&self.store),
+            vault: Arc::clone(&self.vault),
+            caller: std::mem::take(&mut self.caller),
+            request_id: self.request_id,
+            partial: self.partial,
+            noted: self.noted,
+            is_first: self.is_first,
+            is_lost: false,
+        };
+        // Whoever was cut off waits for nothing.
+        runtime.spawn(async move {
+            if let Err(failure) = kept.note().await {
+                tracing::debug!(?failure, "of an upload that broke off, the last part is not kept");
+            }
+            // Once, whatever came of it.
+            drop(kept.file.take());
+        });
+    }
 }
 
 /// A file could not be written.

@@ -1,6 +1,7 @@
 //! Storage of evidence files.
 
 use std::{
+    collections::BTreeSet,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -21,7 +22,8 @@ use uuid::Uuid;
 /// ids, so that a search for unknown files need not visit all of them.
 #[async_trait]
 pub trait Vault: Send + Sync + 'static {
-    /// Begins a file. It exists once it is finished; if dropped before, nothing of it remains.
+    /// Begins a file. It exists once it is finished; if dropped before, nothing of it remains but
+    /// what was kept ([`Unfinished::keep`]).
     async fn begin(&self, id: Uuid) -> io::Result<Box<dyn Unfinished>>;
 
     /// Opens a file at its beginning; `None` if it does not exist.
@@ -29,6 +31,12 @@ pub trait Vault: Send + Sync + 'static {
 
     /// Removes a file if it exists.
     async fn remove(&self, id: Uuid) -> io::Result<()>;
+
+    /// Opens what was kept of an unfinished file; `None` if there is nothing.
+    async fn open_kept(&self, id: Uuid) -> io::Result<Option<Box<dyn AsyncRead + Send + Unpin>>>;
+
+    /// Removes what was kept of an unfinished file, if anything was.
+    async fn discard(&self, id: Uuid) -> io::Result<()>;
 
     /// Bytes that are free for files.
     async fn free(&self) -> io::Result<u64>;
@@ -39,8 +47,8 @@ pub trait Vault: Send + Sync + 'static {
     /// Marks the storage, durably, unless it has a mark.
     async fn set_mark(&self, id: &str) -> io::Result<()>;
 
-    /// Removes unfinished files without a write since `since`. Returns their number.
-    async fn remove_unfinished(&self, since: Time) -> io::Result<usize>;
+    /// Removes unfinished files without a write since `since`, but for these. Returns their number.
+    async fn remove_unfinished(&self, since: Time, kept: &BTreeSet<Uuid>) -> io::Result<usize>;
 
     /// The days with files, such as `2026-11-22`, in no order.
     async fn days(&self) -> io::Result<Vec<String>>;
@@ -54,6 +62,9 @@ pub trait Vault: Send + Sync + 'static {
 pub trait Unfinished: Send {
     /// Appends bytes.
     async fn write(&mut self, bytes: Bytes) -> io::Result<()>;
+
+    /// Makes what was written durable. From then on it remains when this is dropped.
+    async fn keep(&mut self) -> io::Result<()>;
 
     /// Makes it durable, and then there under its id.
     async fn finish(self: Box<Self>) -> io::Result<()>;
@@ -145,6 +156,7 @@ async fn sync_folder(folder: &Path) -> io::Result<()> {
 
 struct Incoming {
     file: File,
+    is_kept: bool,
     path: PathBuf,
     finished: PathBuf,
 }
@@ -152,7 +164,9 @@ struct Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         // Already gone if finished. If it cannot be removed now, upkeep removes it later.
-        let _ = std::fs::remove_file(&self.path);
+        if !self.is_kept {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -160,6 +174,16 @@ impl Drop for Incoming {
 impl Unfinished for Incoming {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         self.file.write_all(&bytes).await
+    }
+
+    async fn keep(&mut self) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.sync_data().await?;
+        if !self.is_kept {
+            sync_folder(self.path.parent().ok_or(ErrorKind::InvalidInput)?).await?;
+            self.is_kept = true;
+        }
+        Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> io::Result<()> {
@@ -186,7 +210,12 @@ impl Vault for Folder {
             .mode(0o600)
             .open(&path)
             .await?;
-        Ok(Box::new(Incoming { file, path, finished }))
+        Ok(Box::new(Incoming {
+            file,
+            is_kept: false,
+            path,
+            finished,
+        }))
     }
 
     async fn open(&self, id: Uuid) -> io::Result<Option<Box<dyn AsyncRead + Send + Unpin>>> {
@@ -201,6 +230,21 @@ impl Vault for Folder {
     async fn remove(&self, id: Uuid) -> io::Result<()> {
         let Some(path) = self.path(id) else { return Ok(()) };
         match fs::remove_file(path).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn open_kept(&self, id: Uuid) -> io::Result<Option<Box<dyn AsyncRead + Send + Unpin>>> {
+        match File::open(self.incoming.join(id.to_string())).await {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn discard(&self, id: Uuid) -> io::Result<()> {
+        match fs::remove_file(self.incoming.join(id.to_string())).await {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -245,9 +289,13 @@ impl Vault for Folder {
         }
     }
 
-    async fn remove_unfinished(&self, since: Time) -> io::Result<usize> {
+    async fn remove_unfinished(&self, since: Time, kept: &BTreeSet<Uuid>) -> io::Result<usize> {
         let mut removed = 0;
         for file in untouched(&self.incoming, since).await? {
+            let id = file.file_name().and_then(|name| Uuid::parse_str(name.to_str()?).ok());
+            if id.is_some_and(|id| kept.contains(&id)) {
+                continue;
+            }
             match fs::remove_file(&file).await {
                 Ok(()) => removed += 1,
                 // Finished, or removed by another replica.
@@ -365,7 +413,7 @@ mod tests {
         let before = NOW.plus_seconds(-5);
         assert_eq!(folder.days().await.unwrap(), ["2026-11-22"]);
         assert_eq!(folder.files("2026-11-22", before).await.unwrap(), [ids[1]]);
-        assert_eq!(folder.remove_unfinished(before).await.unwrap(), 1);
+        assert_eq!(folder.remove_unfinished(before, &BTreeSet::new()).await.unwrap(), 1);
         assert!(folder.incoming.join(ids[0].to_string()).exists());
         assert!(!folder.incoming.join(ids[1].to_string()).exists());
     }

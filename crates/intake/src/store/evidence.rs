@@ -1,8 +1,10 @@
 //! What a store of evidence keeps and does: what was uploaded, where each file stands, who was
 //! given it.
 
+mod partial;
 mod rows;
 
+pub use partial::{Kept, Partial, UPLOADS_PER_CALLER};
 pub(super) use rows::{judge_locked, lock};
 
 use std::collections::BTreeSet;
@@ -154,6 +156,29 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// expired is no answer: the file is recorded in its place. Bytes of which the sender's file was
     /// refused are not recorded again.
     async fn record_upload(&self, upload: &Upload, now: Time) -> Result<Uploaded, Error>;
+
+    /// What has arrived of an upload that broke off; `None` if nothing has, or it began too long ago.
+    async fn partial(&self, caller: &str, request_id: Uuid, now: Time) -> Result<Option<Partial>, Error>;
+
+    /// Notes how much of an upload is durable. One that has just begun takes over from what was
+    /// noted of its id; one from which another has taken over is not noted.
+    async fn keep_partial(
+        &self,
+        caller: &str,
+        request_id: Uuid,
+        partial: &Partial,
+        is_first: bool,
+    ) -> Result<Kept, Error>;
+
+    /// Forgets what was noted of an upload, and returns the file of it.
+    async fn forget_partial(&self, caller: &str, request_id: Uuid) -> Result<Option<Uuid>, Error>;
+
+    /// Forgets what was noted of uploads that began before a moment; a hundred at most. Returns
+    /// their files.
+    async fn forget_partials(&self, before: Time) -> Result<Vec<Uuid>, Error>;
+
+    /// The files of all that is noted of uploads.
+    async fn partials(&self) -> Result<BTreeSet<Uuid>, Error>;
 
     /// A file, or `None`.
     async fn evidence(&self, id: Uuid) -> Result<Option<StoredEvidence>, Error>;

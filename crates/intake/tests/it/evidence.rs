@@ -8,7 +8,7 @@ use std::{
 
 use api::intake::{
     DownloadEvidenceRequest, DownloadHeader, DownloadPurpose, Evidence, EvidenceSpec, EvidenceState,
-    GetEvidenceRequest, SubmitReportRequest, UploadEvidenceRequest, download_evidence_response,
+    GetEvidenceRequest, GetUploadRequest, SubmitReportRequest, UploadEvidenceRequest, download_evidence_response,
     upload_evidence_request::Part,
 };
 use bytes::Bytes;
@@ -33,6 +33,9 @@ testkit::on_each_backend!(
     files_without_a_report_have_a_quota_for_each_caller,
     what_is_named_for_a_category_without_files_goes_at_once_by_every_door,
     what_was_refused_is_not_taken_again_and_what_others_have_stays,
+    an_upload_that_breaks_off_goes_on_at_another_replica,
+    an_upload_that_another_takes_over_ends_and_neither_writes_into_the_other,
+    p1_what_broke_off_is_kept_for_a_day_and_no_longer,
 );
 
 const ABUSE: &str = "categories/child-sexual-abuse-material";
@@ -843,4 +846,280 @@ async fn what_was_refused_is_not_taken_again_and_what_others_have_stays(backend:
     )
     .await
     .unwrap();
+}
+
+fn resumable(size: usize, request_id: u128) -> EvidenceSpec {
+    EvidenceSpec {
+        request_id: uuid::Uuid::from_u128(request_id).to_string(),
+        ..spec(size)
+    }
+}
+
+async fn arrived(served: &Served, who: &str, request_id: u128) -> Result<i64, Status> {
+    let request = GetUploadRequest {
+        request_id: uuid::Uuid::from_u128(request_id).to_string(),
+    };
+    let answer = served.evidence(who).get_upload(request).await?;
+    Ok(answer.into_inner().received_size_bytes)
+}
+
+/// An upload whose messages a test gives one by one.
+struct Open {
+    messages: mpsc::Sender<UploadEvidenceRequest>,
+    call: tokio::task::JoinHandle<Result<Evidence, Status>>,
+}
+
+impl Open {
+    async fn begin(served: &Served, who: &str, spec: EvidenceSpec) -> Self {
+        let (messages, receiver) = mpsc::channel(4);
+        messages.send(first(spec)).await.unwrap();
+        let mut client = served.evidence(who);
+        let call = tokio::spawn(async move {
+            let response = client.upload_evidence(ReceiverStream::new(receiver)).await?;
+            Ok(response.into_inner().evidence.unwrap())
+        });
+        Self { messages, call }
+    }
+
+    async fn send(&self, bytes: &[u8]) {
+        for chunk in bytes.chunks(1 << 20) {
+            let message = UploadEvidenceRequest {
+                part: Some(Part::Data(Bytes::copy_from_slice(chunk))),
+            };
+            self.messages.send(message).await.unwrap();
+        }
+    }
+
+    /// As when the sender is gone.
+    async fn breaks_off(self) {
+        self.call.abort();
+        let _ = self.call.await;
+    }
+}
+
+async fn an_upload_that_breaks_off_goes_on_at_another_replica(backend: Backend) {
+    let site = Site::new(Limits::default());
+    let one = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    let two = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_be_bytes).collect();
+    let announced = || EvidenceSpec {
+        sha256: Sha256::digest(&bytes).to_vec().into(),
+        ..resumable(bytes.len(), 1)
+    };
+    assert_eq!(arrived(&one, "hotline", 1).await.unwrap_err().code(), Code::NotFound);
+    // Twice, at one replica after the other.
+    let (mut begun, mut at) = (0, [&one, &two].into_iter().cycle());
+    for until_byte in [400_000, 900_000] {
+        let open = Open::begin(
+            at.next().unwrap(),
+            "hotline",
+            EvidenceSpec {
+                offset_bytes: begun,
+                ..announced()
+            },
+        )
+        .await;
+        open.send(&bytes[usize::try_from(begun).unwrap()..until_byte]).await;
+        until(async || {
+            site.files()
+                .iter()
+                .any(|file| file.metadata().is_ok_and(|it| it.len() == until_byte as u64))
+        })
+        .await;
+        open.breaks_off().await;
+        let expected = i64::try_from(until_byte).unwrap();
+        until(async || {
+            arrived(&two, "hotline", 1)
+                .await
+                .is_ok_and(|arrived| arrived == expected)
+        })
+        .await;
+        assert_eq!(site.files().len(), 1, "what it went on from is gone");
+        begun = expected;
+    }
+    // It is the system's that began it, and no other's.
+    assert_eq!(
+        arrived(&one, "hotline-archive", 1).await.unwrap_err().code(),
+        Code::NotFound
+    );
+    let missing = arrived(&one, "hotline", 2).await.unwrap_err();
+    assert_eq!(missing.code(), Code::NotFound);
+    for (wrong, field) in [
+        (
+            EvidenceSpec {
+                offset_bytes: begun + 1,
+                ..announced()
+            },
+            "spec.offset_bytes",
+        ),
+        (
+            EvidenceSpec {
+                offset_bytes: -1,
+                ..announced()
+            },
+            "spec.offset_bytes",
+        ),
+        (
+            EvidenceSpec {
+                offset_bytes: begun,
+                request_id: String::new(),
+                ..announced()
+            },
+            "spec.offset_bytes",
+        ),
+        // Of another file.
+        (
+            EvidenceSpec {
+                offset_bytes: begun,
+                size_bytes: begun + 9,
+                ..announced()
+            },
+            "spec.offset_bytes",
+        ),
+        (
+            EvidenceSpec {
+                offset_bytes: begun,
+                sha256: Bytes::new(),
+                ..announced()
+            },
+            "spec.offset_bytes",
+        ),
+    ] {
+        let status = send(&one, "hotline", vec![first(wrong)]).await.unwrap_err();
+        assert_eq!(fields(&status), [field]);
+    }
+    let last = Open::begin(
+        &one,
+        "hotline",
+        EvidenceSpec {
+            offset_bytes: begun,
+            ..announced()
+        },
+    )
+    .await;
+    last.send(&bytes[usize::try_from(begun).unwrap()..]).await;
+    drop(last.messages);
+    let evidence = last.call.await.unwrap().unwrap();
+    assert_eq!(evidence.sha256, Sha256::digest(&bytes).to_vec());
+    assert_eq!(evidence.size_bytes, i64::try_from(bytes.len()).unwrap());
+    let files = site.files();
+    assert_eq!(files.len(), 1);
+    assert_eq!(std::fs::read(&files[0]).unwrap(), bytes);
+    assert_eq!(arrived(&one, "hotline", 1).await.unwrap_err().code(), Code::NotFound);
+    // A repeat from the beginning gets the first answer.
+    let again = Open::begin(&two, "hotline", announced()).await;
+    again.send(&bytes).await;
+    drop(again.messages);
+    assert_eq!(again.call.await.unwrap().unwrap(), evidence);
+    assert_eq!(site.files().len(), 1);
+}
+
+async fn an_upload_that_another_takes_over_ends_and_neither_writes_into_the_other(backend: Backend) {
+    let site = Site::new(Limits::default());
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    let bytes: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_be_bytes).collect();
+    let stale = Open::begin(&served, "hotline", resumable(bytes.len(), 1)).await;
+    stale.send(&bytes[..9 << 20]).await;
+    // Noted while it arrives: a process that is killed loses no more than 8 MiB.
+    let noted = 8 << 20;
+    until(async || {
+        arrived(&served, "hotline", 1)
+            .await
+            .is_ok_and(|arrived| arrived == noted)
+    })
+    .await;
+    let next = Open::begin(
+        &served,
+        "hotline",
+        EvidenceSpec {
+            offset_bytes: noted,
+            ..resumable(bytes.len(), 1)
+        },
+    )
+    .await;
+    next.send(&bytes[8 << 20..17 << 20]).await;
+    until(async || {
+        arrived(&served, "hotline", 1)
+            .await
+            .is_ok_and(|arrived| arrived > noted)
+    })
+    .await;
+    // Other bytes, which must go nowhere.
+    let rest = vec![7; 8 << 20];
+    for chunk in rest.chunks(1 << 20) {
+        let message = UploadEvidenceRequest {
+            part: Some(Part::Data(Bytes::copy_from_slice(chunk))),
+        };
+        if stale.messages.send(message).await.is_err() {
+            break;
+        }
+    }
+    let status = stale.call.await.unwrap().unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::Aborted, "ETAG_MISMATCH")
+    );
+    next.send(&bytes[17 << 20..]).await;
+    drop(next.messages);
+    let evidence = next.call.await.unwrap().unwrap();
+    assert_eq!(evidence.sha256, Sha256::digest(&bytes).to_vec());
+    let files = site.files();
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert!(std::fs::read(&files[0]).unwrap() == bytes);
+}
+
+async fn p1_what_broke_off_is_kept_for_a_day_and_no_longer(backend: Backend) {
+    let site = Site::new(Limits::default());
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    let breaks_off = async |request_id, bytes: &'static [u8]| {
+        let open = Open::begin(&served, "hotline", resumable(100, request_id)).await;
+        open.send(bytes).await;
+        let length = bytes.len() as u64;
+        until(async || {
+            site.files()
+                .iter()
+                .any(|file| file.metadata().is_ok_and(|it| it.len() == length))
+        })
+        .await;
+        open.breaks_off().await;
+        let expected = i64::try_from(length).unwrap();
+        until(async || {
+            arrived(&served, "hotline", request_id)
+                .await
+                .is_ok_and(|arrived| arrived == expected)
+        })
+        .await;
+    };
+    breaks_off(1, b"the beginning").await;
+    // A sweep takes it for no leftover, beside one that is.
+    let files = site.files();
+    let leftover = files[0].with_file_name(uuid::Uuid::from_u128(9).to_string());
+    std::fs::write(&leftover, b"torn").unwrap();
+    age(&files[0]);
+    age(&leftover);
+    let _again = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    until(async || !leftover.exists()).await;
+    assert_eq!(site.files(), files);
+    // Known for what it must not be, it goes at once.
+    breaks_off(2, b"a picture").await;
+    let status = send(
+        &served,
+        "hotline",
+        vec![first(EvidenceSpec {
+            category: ABUSE.to_owned(),
+            ..resumable(100, 2)
+        })],
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(fields(&status), ["spec.category"]);
+    assert_eq!(arrived(&served, "hotline", 2).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(site.files(), files);
+    site.clock.advance(86_399);
+    assert_eq!(arrived(&served, "hotline", 1).await.unwrap(), 13);
+    site.clock.advance(1);
+    assert_eq!(arrived(&served, "hotline", 1).await.unwrap_err().code(), Code::NotFound);
+    let _later = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    until(async || site.files().is_empty()).await;
+    assert_eq!(count(&served.db, "SELECT count(*) FROM uploads").await, 0);
 }

@@ -37,7 +37,9 @@ use intake::{
     store::{
         Acceptance, Accepted, Added, Addition, CaseNews, External, FeedHead, Prepared, Sender, Sent, SentReport,
         SqlStore, Store, StoredReport, StoredSupplement, Told, Unconfirmed, UnconfirmedTally, Withdrawal, Withdrawn,
-        evidence::{Attachment, Download, EvidenceStore, StoredEvidence, Tally, Unattachables, Upload, Uploaded},
+        evidence::{
+            Attachment, Download, EvidenceStore, Kept, Partial, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
+        },
     },
 };
 use journal::{Arrival, Change, Clock, Draft, Entropy, Head, Logged, ManualClock, Opened, SeededEntropy, Time};
@@ -316,6 +318,33 @@ impl EvidenceStore for Faulty {
         self.around(self.inner.record_upload(upload, now)).await
     }
 
+    async fn partial(&self, caller: &str, request_id: Uuid, now: Time) -> Result<Option<Partial>, Error> {
+        self.inner.partial(caller, request_id, now).await
+    }
+
+    async fn keep_partial(
+        &self,
+        caller: &str,
+        request_id: Uuid,
+        partial: &Partial,
+        is_first: bool,
+    ) -> Result<Kept, Error> {
+        self.around(self.inner.keep_partial(caller, request_id, partial, is_first))
+            .await
+    }
+
+    async fn forget_partial(&self, caller: &str, request_id: Uuid) -> Result<Option<Uuid>, Error> {
+        self.inner.forget_partial(caller, request_id).await
+    }
+
+    async fn forget_partials(&self, before: Time) -> Result<Vec<Uuid>, Error> {
+        self.inner.forget_partials(before).await
+    }
+
+    async fn partials(&self) -> Result<BTreeSet<Uuid>, Error> {
+        self.inner.partials().await
+    }
+
     async fn evidence(&self, id: Uuid) -> Result<Option<StoredEvidence>, Error> {
         self.inner.evidence(id).await
     }
@@ -502,8 +531,14 @@ impl Vault for Disk {
     async fn set_mark(&self, id: &str) -> io::Result<()> {
         self.folder.set_mark(id).await
     }
-    async fn remove_unfinished(&self, since: Time) -> io::Result<usize> {
-        self.folder.remove_unfinished(since).await
+    async fn open_kept(&self, id: Uuid) -> io::Result<Option<Box<dyn AsyncRead + Send + Unpin>>> {
+        self.folder.open_kept(id).await
+    }
+    async fn discard(&self, id: Uuid) -> io::Result<()> {
+        self.folder.discard(id).await
+    }
+    async fn remove_unfinished(&self, since: Time, kept: &BTreeSet<Uuid>) -> io::Result<usize> {
+        self.folder.remove_unfinished(since, kept).await
     }
     async fn days(&self) -> io::Result<Vec<String>> {
         self.folder.days().await

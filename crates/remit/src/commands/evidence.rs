@@ -1,15 +1,16 @@
 //! `remit evidence`: upload, show and download evidence files.
 
 use std::{
-    io::ErrorKind,
+    io::{ErrorKind, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use api::intake::{
     DownloadEvidenceRequest, DownloadHeader, DownloadPurpose, Evidence, EvidenceSpec, EvidenceState,
-    GetEvidenceRequest, UploadEvidenceRequest, download_evidence_response,
+    GetEvidenceRequest, GetUploadRequest, UploadEvidenceRequest, UploadEvidenceResponse, download_evidence_response,
     evidence_service_client::EvidenceServiceClient, upload_evidence_request::Part,
 };
 use bytes::BytesMut;
@@ -29,10 +30,12 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
 };
 
+use tonic::{Code, Status};
+
 use super::config::Settings;
 use crate::{
-    client::{Access, Failed, IntakeServer, Target},
-    output::{self, Paint as _, Progress, dim, field, line, strong},
+    client::{Access, Failed, IntakeServer, Target, can_be_repeated},
+    output::{self, Paint as _, Progress, dim, field, line, strong, tell},
 };
 
 /// Bytes per message.
@@ -67,7 +70,8 @@ Example:
         /// Category of the report that it is for, such as gambling; one that takes no files refuses it
         #[arg(long, value_name = "CATEGORY", default_value = "", hide_default_value = true)]
         category: String,
-        /// Request id, a UUID: repeating it within 24 hours returns the same evidence
+        /// Request id, a UUID: repeated within 24 hours it goes on where the upload broke off, or
+        /// returns the same evidence
         #[arg(long, value_name = "UUID", default_value = "")]
         request_id: String,
     },
@@ -164,8 +168,13 @@ impl Command {
                     size_bytes: i64::try_from(size)?,
                     media_type,
                     sha256: sha256.to_vec().into(),
-                    request_id,
+                    // So that it can go on where it breaks off.
+                    request_id: match request_id.as_str() {
+                        "" => journal::random_id(&SystemEntropy).to_string(),
+                        _ => request_id,
+                    },
                     category: named_category(&category),
+                    ..EvidenceSpec::default()
                 };
                 upload(&access.stream(Service::Intake, server)?, opened, spec, json).await
             }
@@ -233,17 +242,24 @@ fn named_category(category: &str) -> String {
     }
 }
 
+/// Tries without any progress, before it is given up.
+const TRIES: u32 = 12;
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Uploads a file; one that breaks off goes on where it was.
 async fn upload(intake: &Target, file: File, spec: EvidenceSpec, json: bool) -> anyhow::Result<()> {
-    let size = spec.size_bytes.cast_unsigned();
-    let first = UploadEvidenceRequest {
-        part: Some(Part::Spec(spec)),
-    };
-    let messages = stream::iter([first]).chain(chunks(file, size, Progress::new(json)));
-    let response = EvidenceServiceClient::new(intake.channel.clone())
-        .upload_evidence(messages)
-        .await
-        .map_err(Failed::call(&intake.address))?
-        .into_inner();
+    let failed = Failed::call(&intake.address);
+    let request_id = spec.request_id.clone();
+    let sent = send(intake, file, spec, json).await;
+    let response = sent.map_err(|problem| match problem {
+        Unsent::Refused(status) => {
+            if can_be_repeated(&status) {
+                output::aside(tell("go on where it was with --request-id {0}", &[&request_id]));
+            }
+            failed(status).into()
+        }
+        Unsent::Unreadable(error) => anyhow::Error::new(error).context("the file cannot be read"),
+    })?;
     if json {
         return output::json(&response);
     }
@@ -255,23 +271,98 @@ async fn upload(intake: &Target, file: File, spec: EvidenceSpec, json: bool) -> 
     Ok(())
 }
 
-/// A file as messages. Ends early if the file cannot be read to its end: the server then receives
-/// fewer bytes than announced, and refuses the upload.
-fn chunks(file: File, size: u64, progress: Progress) -> impl Stream<Item = UploadEvidenceRequest> {
-    stream::unfold((file, 0, progress), move |(mut file, mut sent, progress)| async move {
-        let mut data = BytesMut::with_capacity(CHUNK);
-        let read = file.read_buf(&mut data).await;
-        if !matches!(read, Ok(1..)) {
-            progress.clear();
-            return None;
+/// Why a file was not uploaded.
+enum Unsent {
+    Refused(Status),
+    Unreadable(std::io::Error),
+}
+
+impl From<std::io::Error> for Unsent {
+    fn from(error: std::io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+async fn send(
+    intake: &Target,
+    mut file: File,
+    mut spec: EvidenceSpec,
+    json: bool,
+) -> Result<UploadEvidenceResponse, Unsent> {
+    let size = spec.size_bytes.cast_unsigned();
+    let mut client = EvidenceServiceClient::new(intake.channel.clone());
+    spec.offset_bytes = arrived(intake, &spec.request_id).await.map_err(Unsent::Refused)?;
+    let mut tries = 0;
+    loop {
+        let offset = spec.offset_bytes.cast_unsigned();
+        if offset > 0 {
+            output::aside(tell("going on behind {0}", &[&mebibytes(offset)]));
         }
-        sent += data.len() as u64;
-        progress.show(format_args!("{} of {}", mebibytes(sent), mebibytes(size)));
-        let message = UploadEvidenceRequest {
-            part: Some(Part::Data(data.freeze())),
+        file.seek(SeekFrom::Start(offset)).await?;
+        let first = UploadEvidenceRequest {
+            part: Some(Part::Spec(spec.clone())),
         };
-        Some((message, (file, sent, progress)))
-    })
+        let rest = chunks(file.try_clone().await?, offset, size, Progress::new(json));
+        let status = match client.upload_evidence(stream::iter([first]).chain(rest)).await {
+            Ok(response) => return Ok(response.into_inner()),
+            Err(status) => status,
+        };
+        // What had arrived may be gone by now.
+        let is_gone = status.code() == Code::InvalidArgument && offset > 0;
+        if tries >= TRIES || !(is_gone || can_be_repeated(&status)) {
+            return Err(Unsent::Refused(status));
+        }
+        tries += 1;
+        tokio::time::sleep((Duration::from_millis(200) * 2_u32.pow(tries.min(6))).min(LONGEST_PAUSE)).await;
+        match arrived(intake, &spec.request_id).await {
+            _ if is_gone => spec.offset_bytes = 0,
+            Ok(arrived) => {
+                if arrived > spec.offset_bytes {
+                    tries = 0;
+                }
+                spec.offset_bytes = arrived;
+            }
+            Err(status) if can_be_repeated(&status) => {}
+            Err(status) => return Err(Unsent::Refused(status)),
+        }
+    }
+}
+
+/// How much of an upload has arrived: nothing, if the server has nothing of it.
+async fn arrived(intake: &Target, request_id: &str) -> Result<i64, Status> {
+    let request = GetUploadRequest {
+        request_id: request_id.to_owned(),
+    };
+    let answer = EvidenceServiceClient::new(intake.channel.clone())
+        .get_upload(request)
+        .await;
+    match answer {
+        Ok(answer) => Ok(answer.into_inner().received_size_bytes),
+        Err(status) if status.code() == Code::NotFound => Ok(0),
+        Err(status) => Err(status),
+    }
+}
+
+/// The rest of a file as messages, behind so many bytes. Ends early if the file cannot be read to
+/// its end: the server then receives fewer bytes than announced, and refuses the upload.
+fn chunks(file: File, offset: u64, size: u64, progress: Progress) -> impl Stream<Item = UploadEvidenceRequest> {
+    stream::unfold(
+        (file, offset, progress),
+        move |(mut file, mut sent, progress)| async move {
+            let mut data = BytesMut::with_capacity(CHUNK);
+            let read = file.read_buf(&mut data).await;
+            if !matches!(read, Ok(1..)) {
+                progress.clear();
+                return None;
+            }
+            sent += data.len() as u64;
+            progress.show(format_args!("{} of {}", mebibytes(sent), mebibytes(size)));
+            let message = UploadEvidenceRequest {
+                part: Some(Part::Data(data.freeze())),
+            };
+            Some((message, (file, sent, progress)))
+        },
+    )
 }
 
 /// A temporary file beside the output file, renamed once it is complete. Readable only by this

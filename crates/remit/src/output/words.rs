@@ -688,6 +688,11 @@ const ZH: &[(&str, &str)] = &[
     // Reports.
     ("no reports", "没有举报"),
     ("confirmed", "已确认"),
+    ("going on behind {0}", "从 {0} 之后继续"),
+    (
+        "go on where it was with --request-id {0}",
+        "可用 --request-id {0} 从中断处继续",
+    ),
     ("never", "从未"),
     ("all senders have confirmed everything", "所有转报单位均已确认"),
     (

@@ -11,7 +11,8 @@ use sql::{Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Attachment, Download, EvidenceStore, StoredEvidence, Tally, Unattachables, Upload, Uploaded, uploaded_before,
+    Attachment, Download, EvidenceStore, Kept, Partial, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
+    uploaded_before,
 };
 use crate::{
     evidence::{State, Unattachable, name},
@@ -538,6 +539,33 @@ impl EvidenceStore for SqlStore {
         sql::transact!(self.db, |tx| self.try_record_upload(&mut tx, upload, now))
     }
 
+    async fn partial(&self, caller: &str, request_id: Uuid, now: Time) -> Result<Option<Partial>, Error> {
+        self.partial_of(caller, request_id, now).await
+    }
+
+    async fn keep_partial(
+        &self,
+        caller: &str,
+        request_id: Uuid,
+        partial: &Partial,
+        is_first: bool,
+    ) -> Result<Kept, Error> {
+        sql::transact!(self.db, |tx| self
+            .try_keep_partial(&mut tx, caller, request_id, partial, is_first))
+    }
+
+    async fn forget_partial(&self, caller: &str, request_id: Uuid) -> Result<Option<Uuid>, Error> {
+        sql::transact!(self.db, |tx| self.try_forget_partial(&mut tx, caller, request_id))
+    }
+
+    async fn forget_partials(&self, before: Time) -> Result<Vec<Uuid>, Error> {
+        sql::transact!(self.db, |tx| self.try_forget_partials(&mut tx, before))
+    }
+
+    async fn partials(&self) -> Result<BTreeSet<Uuid>, Error> {
+        self.all_partials().await
+    }
+
     async fn evidence(&self, id: Uuid) -> Result<Option<StoredEvidence>, Error> {
         let row = self.db.fetch_optional(ONE, vec![id.into()]).await?;
         row.as_ref().map(stored).transpose()
@@ -625,8 +653,8 @@ impl EvidenceStore for SqlStore {
     async fn unattached_bytes(&self, system: &str) -> Result<u64, Error> {
         // Of a day's uploads at most. A file costs a row and a place in the folder however short it is.
         let sum = "SELECT CAST(coalesce(sum(CASE WHEN size < 65536 THEN 65536 ELSE size END), 0) AS BIGINT) AS bytes \
-                   FROM evidence \
-                   WHERE state = 'UPLOADED' AND caller = $1";
+                   FROM (SELECT size FROM evidence WHERE state = 'UPLOADED' AND caller = $1 \
+                   UNION ALL SELECT received FROM uploads WHERE caller = $1) AS files";
         let row = self.db.fetch_optional(sum, vec![system.into()]).await?;
         row.map_or(Ok(0), |row| row.count("bytes", "count"))
     }

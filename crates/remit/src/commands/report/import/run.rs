@@ -25,7 +25,7 @@ use super::{
     state::{Counts, Log, State},
 };
 use crate::{
-    client::{Failed, Target},
+    client::{Failed, Target, can_be_repeated},
     output::{Progress, tell},
 };
 
@@ -442,18 +442,6 @@ fn is_about_a_message(status: &Status) -> bool {
     let reason = status.get_details_error_info().map(|info| info.reason);
     let is_of_messages = |reason: &str| matches!(reason, "MESSAGE_TOO_LARGE" | "MALFORMED_MESSAGE" | "INVALID_INPUT");
     status.code() == Code::InvalidArgument && reason.is_some_and(|reason| is_of_messages(&reason))
-}
-
-/// Whether a repeat can help.
-fn can_be_repeated(status: &Status) -> bool {
-    let is_told = status
-        .get_details_retry_info()
-        .is_some_and(|info| info.retry_delay.is_some());
-    let may_be_done = matches!(
-        status.code(),
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::ResourceExhausted
-    );
-    is_told || may_be_done
 }
 
 #[cfg(test)]
