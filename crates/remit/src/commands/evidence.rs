@@ -35,7 +35,7 @@ use tonic::{Code, Status};
 use super::config::Settings;
 use crate::{
     client::{Access, Failed, IntakeServer, Target, can_be_repeated},
-    output::{self, Paint as _, Progress, dim, field, line, strong, tell},
+    output::{self, Paint as _, Progress, dim, field, line, strong},
 };
 
 /// Bytes per message.
@@ -254,7 +254,7 @@ async fn upload(intake: &Target, file: File, spec: EvidenceSpec, json: bool) -> 
     let response = sent.map_err(|problem| match problem {
         Unsent::Refused(status) => {
             if can_be_repeated(&status) {
-                output::aside(tell("go on where it was with --request-id {0}", &[&request_id]));
+                output::aside(format_args!("go on where it was with --request-id {request_id}"));
             }
             failed(status).into()
         }
@@ -296,7 +296,7 @@ async fn send(
     loop {
         let offset = spec.offset_bytes.cast_unsigned();
         if offset > 0 {
-            output::aside(tell("going on behind {0}", &[&mebibytes(offset)]));
+            output::aside(format_args!("going on behind {}", mebibytes(offset)));
         }
         file.seek(SeekFrom::Start(offset)).await?;
         let first = UploadEvidenceRequest {

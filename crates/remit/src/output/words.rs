@@ -688,11 +688,6 @@ const ZH: &[(&str, &str)] = &[
     // Reports.
     ("no reports", "没有举报"),
     ("confirmed", "已确认"),
-    ("going on behind {0}", "从 {0} 之后继续"),
-    (
-        "go on where it was with --request-id {0}",
-        "可用 --request-id {0} 从中断处继续",
-    ),
     ("never", "从未"),
     ("all senders have confirmed everything", "所有转报单位均已确认"),
     (
@@ -915,6 +910,7 @@ mod tests {
         let files = [
             "output.rs",
             "commands/report.rs",
+            "commands/report/feed.rs",
             "commands/report/import.rs",
             "commands/report/import/run.rs",
             "commands/report/print.rs",
@@ -937,6 +933,11 @@ mod tests {
             "commands/log/trace.rs",
             "output/handover.rs",
             "commands/case/batch.rs",
+            "commands/case/hand_on.rs",
+            "commands/case/officers.rs",
+            "commands/case/outcome.rs",
+            "commands/case/oversight.rs",
+            "commands/case/work.rs",
             "commands/case/queue.rs",
             "commands/case/queue/screen.rs",
             "commands/category.rs",
