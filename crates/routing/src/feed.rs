@@ -32,7 +32,7 @@ impl rpc::feed::Source for Cases {
     type Item = FeedItem;
     type Error = Error;
 
-    async fn read(&mut self, after: u64, limit: u32) -> Result<Option<Vec<(u64, FeedItem)>>, Error> {
+    async fn read(&mut self, after: u64, limit: u32) -> rpc::feed::Read<Self> {
         let items = self.store.feed(&self.agency, after, limit).await?;
         Ok(items.map(|items| items.into_iter().map(|item| (item.position, item)).collect()))
     }

@@ -24,8 +24,11 @@ pub const BATCH: u32 = 128;
 const PER_READER: usize = 32;
 const IN_ALL: usize = 1_024;
 
+/// What was read; `None` where some of it was deleted since.
+pub type Read<S> = Result<Option<Vec<(u64, <S as Source>::Item)>>, <S as Source>::Error>;
+
 /// Where a feed is read from.
-pub trait Source: Send + 'static {
+pub trait Source: Sized + Send + 'static {
     /// Something that happened.
     type Item: Send;
     /// Why it could not be read.
@@ -33,11 +36,7 @@ pub trait Source: Send + 'static {
 
     /// What happened after a position, in the order of commits, at most `limit`, each with its own
     /// position; `None` if some of it was deleted since.
-    fn read(
-        &mut self,
-        after: u64,
-        limit: u32,
-    ) -> impl Future<Output = Result<Option<Vec<(u64, Self::Item)>>, Self::Error>> + Send;
+    fn read(&mut self, after: u64, limit: u32) -> impl Future<Output = Read<Self>> + Send;
 }
 
 /// Why a feed ended.

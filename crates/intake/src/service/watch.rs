@@ -18,7 +18,7 @@ use journal::{Clock, Entropy, Kind, Time};
 use rpc::{
     Failure, Identity, Violations,
     client::Caller,
-    feed::{Feed, Interrupted, Source},
+    feed::{Feed, Interrupted, Read, Source},
     page::{self, Seal},
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
@@ -89,7 +89,7 @@ impl Source for Sent {
     type Item = Heard;
     type Error = sql::Error;
 
-    async fn read(&mut self, after: u64, limit: u32) -> Result<Option<Vec<(u64, Heard)>>, sql::Error> {
+    async fn read(&mut self, after: u64, limit: u32) -> Read<Self> {
         let as_of = self.clock.now();
         let found = self.store.feed(&self.by, after, limit).await?;
         let reports: Vec<_> = found.iter().map(|told| (told.report, told.case.as_ref())).collect();
@@ -265,13 +265,13 @@ impl Service {
         let mut found = self.store.unconfirmed(after.as_deref(), size + 1).await?;
         let next_page_token = seal.cut(&mut found, size, FILTER, |last| last.owner.clone());
         Ok(ListUnconfirmedSendersResponse {
-            senders: found.into_iter().map(shown).collect(),
+            senders: found.iter().map(shown).collect(),
             next_page_token,
         })
     }
 }
 
-fn shown(unconfirmed: Unconfirmed) -> UnconfirmedSender {
+fn shown(unconfirmed: &Unconfirmed) -> UnconfirmedSender {
     let (agency, system) = match unconfirmed.owner.split_once('\n') {
         Some(("agency", id)) => (names::Collection::AGENCIES.of(id), String::new()),
         Some((_, system)) => (String::new(), system.to_owned()),

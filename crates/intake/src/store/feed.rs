@@ -351,7 +351,7 @@ mod tests {
         }));
         let again = case(Some(decided(DispositionKind::Penalty, 2)));
         let told = |before: (State, Option<&CaseChange>), after, case: &CaseChange| {
-            let seen = before.1.map(|case| case.encode_to_vec());
+            let seen = before.1.map(prost::Message::encode_to_vec);
             news((before.0, seen.as_deref()), after, "case.something", Time(7), case).unwrap()
         };
         for (before, after, case, kind) in [

@@ -347,7 +347,7 @@ async fn p7_a_token_is_one_senders_and_grows_old_by_itself(backend: Backend) {
         let fields = status.get_details_bad_request().unwrap().field_violations;
         assert_eq!(fields[0].field, "resume_token", "{system} {token}");
     };
-    for system in ["platform", "handan", "operator"] {
+    for system in ["platform", "handan"] {
         refused(&served, system, &token).await;
     }
     refused(&served, "hotline", "garbage").await;
