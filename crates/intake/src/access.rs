@@ -1,6 +1,6 @@
 //! Who may call which method of intake.
 
-use rpc::access::{DESK, INSPECTOR, Kind, Method, REVIEWER, SUBMITTER, SUPERVISOR, Table};
+use rpc::access::{DESK, INSPECTOR, Kind, Method, OPERATOR, REVIEWER, SUBMITTER, SUPERVISOR, Table};
 
 /// Those who send reports in.
 const SENDERS: &[Kind] = &[SUBMITTER];
@@ -19,7 +19,7 @@ pub const ACCESS: &[Table] = &[
             Method::new("ListReports", SENDERS),
             Method::new("WatchReports", SENDERS),
             Method::new("ConfirmReports", SENDERS),
-            Method::new("ListUnconfirmedSenders", &[Kind::Operator]),
+            Method::new("ListUnconfirmedSenders", &[OPERATOR]),
             Method::new("CheckReceipt", &[Kind::Authenticated]),
             Method::new("RequestReview", &[Kind::Authenticated]),
             Method::new("AddInformation", &[Kind::Authenticated]),
@@ -40,11 +40,9 @@ pub const ACCESS: &[Table] = &[
         service: "remit.intake.v1.EvidenceService",
         methods: &[
             Method::new("UploadEvidence", SENDERS).upload(),
+            Method::new("GetUpload", SENDERS),
             Method::new("GetEvidence", READERS),
             Method::new("DownloadEvidence", READERS),
-            Method::new("GetUpload", SENDERS),
-            Method::new("GetEvidence", SENDERS),
-            Method::new("DownloadEvidence", SENDERS),
         ],
     },
     Table {
