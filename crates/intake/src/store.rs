@@ -27,7 +27,7 @@ mod withdraw;
 
 pub use accept::Prepared;
 pub use external::External;
-pub use feed::{FeedHead, MOST_COUNTED, Told, Unconfirmed, UnconfirmedTally};
+pub use feed::{MOST_COUNTED, Told, Unconfirmed, UnconfirmedTally};
 pub use reading::rows as reading_rows;
 pub use reveal::{Reveal, Revealed};
 pub use sql_store::SqlStore;
@@ -302,11 +302,12 @@ pub trait Store: Send + Sync + 'static {
     /// The position behind which a sender's feed has what was recorded from a moment on.
     async fn feed_begins(&self, owner: &Sender, since: Time) -> Result<u64, Error>;
 
-    /// How far a sender's feed is.
-    async fn feed_head(&self, owner: &Sender) -> Result<FeedHead, Error>;
+    /// The last position given out in a sender's feed; 0 before the first.
+    async fn feed_head(&self, owner: &Sender) -> Result<u64, Error>;
 
-    /// Records that a sender has its feed up to a position, if it is there and further than before.
-    async fn confirm(&self, owner: &Sender, position: u64, now: Time) -> Result<FeedHead, Error>;
+    /// Records that a sender has its feed up to a position, if it is there and further than before;
+    /// and in any case that it confirmed.
+    async fn confirm(&self, owner: &Sender, position: u64, now: Time) -> Result<(), Error>;
 
     /// The senders that have not confirmed all of their feeds, by [`Sender::owner`], behind one.
     async fn unconfirmed(&self, after: Option<&str>, limit: u32) -> Result<Vec<Unconfirmed>, Error>;

@@ -3,7 +3,8 @@
 //! A sender that is excluded from a report learns nothing of what followed: what its feed has of
 //! that report is read and passed over. Whether anything was, nothing tells. Tokens are sealed, and
 //! no two are alike; they come every half minute, whatever happens. While routing cannot be asked,
-//! feeds wait, and do not fail. A token is refused for its own age, and not for that of what was
+//! feeds wait, and do not fail. A confirmation is answered and stored alike whether it brings
+//! anything new. A token is refused for its own age, and not for that of what was
 //! deleted.
 
 use std::{sync::Arc, time::Duration};
@@ -233,9 +234,9 @@ impl Service {
             return Err(Failure::invalid("resume_token", "is required"));
         };
         let now = self.clock.now();
-        let head = self.store.confirm(&by, cursor.position, now).await?;
+        self.store.confirm(&by, cursor.position, now).await?;
         Ok(ConfirmReportsResponse {
-            confirm_time: head.confirm_time.map(Time::to_proto),
+            confirm_time: Some(now.to_proto()),
         })
     }
 
@@ -246,7 +247,7 @@ impl Service {
             Failure::invalid("resume_token", description)
         })?;
         match cursor {
-            Some(cursor) if cursor.position > self.store.feed_head(by).await?.position => Err(forgotten()),
+            Some(cursor) if cursor.position > self.store.feed_head(by).await? => Err(forgotten()),
             cursor => Ok(cursor),
         }
     }

@@ -29,15 +29,6 @@ pub struct Told {
     pub news: ReportNews,
 }
 
-/// How far a sender's feed is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FeedHead {
-    /// The last position given out; 0 before the first.
-    pub position: u64,
-    /// When the sender last confirmed anything new.
-    pub confirm_time: Option<Time>,
-}
-
 /// A sender that has not confirmed all of its feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unconfirmed {
@@ -47,7 +38,7 @@ pub struct Unconfirmed {
     pub count: u64,
     /// When the first of it was recorded; `None` if all of it was deleted since.
     pub since: Option<Time>,
-    /// When it last confirmed anything new.
+    /// When it last confirmed anything.
     pub confirm_time: Option<Time>,
 }
 
@@ -228,35 +219,33 @@ impl SqlStore {
             .await?;
         match row {
             Some(row) => Ok(row.count("position", "position")?.saturating_sub(1)),
-            None => Ok(self.head_of(owner).await?.position),
+            None => self.head_of(owner).await,
         }
     }
 
-    pub(super) async fn head_of(&self, owner: &Sender) -> Result<FeedHead, Error> {
+    pub(super) async fn head_of(&self, owner: &Sender) -> Result<u64, Error> {
         let row = self
             .db
             .fetch_optional(
-                "SELECT position, confirm_time FROM report_feeds WHERE owner = $1",
+                "SELECT position FROM report_feeds WHERE owner = $1",
                 vec![owner.owner().into()],
             )
             .await?;
-        match row {
-            None => Ok(FeedHead::default()),
-            Some(row) => Ok(FeedHead {
-                position: row.count("position", "position")?,
-                confirm_time: time(&row, "confirm_time")?,
-            }),
-        }
+        row.map_or(Ok(0), |row| row.count("position", "position"))
     }
 
-    pub(super) async fn confirm_up_to(&self, owner: &Sender, position: u64, now: Time) -> Result<FeedHead, Error> {
+    /// Writes one row, whether or not anything is new, and whether or not there is any news: neither
+    /// an answer nor its time tells.
+    pub(super) async fn confirm_up_to(&self, owner: &Sender, position: u64, now: Time) -> Result<(), Error> {
         let values = || vec![owner.owner().into(), stored(position).into(), now.0.into()];
         sql::transact!(self.db, |tx| tx.execute(
-            "UPDATE report_feeds SET confirmed = $2, confirm_time = $3 \
-             WHERE owner = $1 AND confirmed < $2 AND position >= $2",
+            "INSERT INTO report_feeds (owner, position, confirmed, confirm_time) VALUES ($1, 0, 0, $3) \
+             ON CONFLICT (owner) DO UPDATE SET confirm_time = excluded.confirm_time, confirmed = \
+             CASE WHEN report_feeds.confirmed < $2 AND report_feeds.position >= $2 THEN $2 \
+             ELSE report_feeds.confirmed END",
             values(),
-        ))?;
-        self.head_of(owner).await
+        ))
+        .map(drop)
     }
 
     pub(super) async fn unconfirmed_after(&self, after: Option<&str>, limit: u32) -> Result<Vec<Unconfirmed>, Error> {

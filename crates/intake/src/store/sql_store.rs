@@ -11,9 +11,9 @@ use sql::{Db, Error, Row};
 use uuid::Uuid;
 
 use super::{
-    Accepted, Added, Addition, CaseNews, External, FeedHead, Prepared, Reveal, Revealed, Sender, Sent, SentReport,
-    Store, StoredReport, StoredSupplement, Told, Unconfirmed, UnconfirmedTally, Withdrawal, Withdrawn,
-    accept::record_missing, feed, name,
+    Accepted, Added, Addition, CaseNews, External, Prepared, Reveal, Revealed, Sender, Sent, SentReport, Store,
+    StoredReport, StoredSupplement, Told, Unconfirmed, UnconfirmedTally, Withdrawal, Withdrawn, accept::record_missing,
+    feed, name,
 };
 use crate::{receipt::Lookup, state::State};
 
@@ -175,11 +175,11 @@ impl Store for SqlStore {
         self.feed_begin(owner, since).await
     }
 
-    async fn feed_head(&self, owner: &Sender) -> Result<FeedHead, Error> {
+    async fn feed_head(&self, owner: &Sender) -> Result<u64, Error> {
         self.head_of(owner).await
     }
 
-    async fn confirm(&self, owner: &Sender, position: u64, now: Time) -> Result<FeedHead, Error> {
+    async fn confirm(&self, owner: &Sender, position: u64, now: Time) -> Result<(), Error> {
         self.confirm_up_to(owner, position, now).await
     }
 

@@ -35,8 +35,8 @@ use intake::{
     evidence::{self, Folder, Unfinished, Vault},
     receipt::Lookup,
     store::{
-        Acceptance, Accepted, Added, Addition, CaseNews, External, FeedHead, Prepared, Sender, Sent, SentReport,
-        SqlStore, Store, StoredReport, StoredSupplement, Told, Unconfirmed, UnconfirmedTally, Withdrawal, Withdrawn,
+        Acceptance, Accepted, Added, Addition, CaseNews, External, Prepared, Sender, Sent, SentReport, SqlStore, Store,
+        StoredReport, StoredSupplement, Told, Unconfirmed, UnconfirmedTally, Withdrawal, Withdrawn,
         evidence::{
             Attachment, Download, EvidenceStore, Kept, Partial, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
         },
@@ -260,11 +260,11 @@ impl Store for Faulty {
         self.inner.feed_begins(owner, since).await
     }
 
-    async fn feed_head(&self, owner: &Sender) -> Result<FeedHead, Error> {
+    async fn feed_head(&self, owner: &Sender) -> Result<u64, Error> {
         self.inner.feed_head(owner).await
     }
 
-    async fn confirm(&self, owner: &Sender, position: u64, now: Time) -> Result<FeedHead, Error> {
+    async fn confirm(&self, owner: &Sender, position: u64, now: Time) -> Result<(), Error> {
         self.around(self.inner.confirm(owner, position, now)).await
     }
 

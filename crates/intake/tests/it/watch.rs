@@ -11,14 +11,14 @@ use api::{
     },
 };
 use intake::store::{Sender, Store as _, UnconfirmedTally};
-use journal::{Head, Time};
+use journal::{Clock as _, Head, Time};
 use rpc::Limits;
 use testkit::Backend;
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
-use crate::fixture::{NOW, Served, Site, acceptance, case_news, entropy, good, open, prepared, serve, serve_at};
+use crate::fixture::{NOW, Served, Site, acceptance, case_news, count, entropy, good, open, prepared, serve, serve_at};
 
 testkit::on_each_backend!(
     each_outcome_comes_once_by_the_senders_own_id_and_a_token_goes_on_behind_it,
@@ -177,6 +177,29 @@ async fn p7_an_excluded_sender_cannot_tell_that_anything_followed(backend: Backe
     }
     assert_eq!(marks[0].len(), marks[1].len());
     assert_ne!(marks[0], marks[1]);
+    // One confirms nothing, one what is hidden from it, and then nothing more: alike.
+    for _ in 0..2 {
+        for (system, token) in [("nanning", &marks[0]), ("handan", &marks[1])] {
+            served.site.clock.advance(60);
+            let request = ConfirmReportsRequest {
+                resume_token: token.clone(),
+            };
+            let answer = served.client(system).confirm_reports(request).await.unwrap();
+            let now = Some(served.site.clock.now().to_proto());
+            assert_eq!(answer.into_inner().confirm_time, now, "{system}");
+        }
+    }
+    let confirmed = "SELECT count(*) FROM report_feeds WHERE confirm_time IS NOT NULL";
+    assert_eq!(count(&served.db, confirmed).await, 2, "a row is written for each");
+    // Operators see neither as late: what is hidden counts as confirmed behind its token.
+    let late = unconfirmed(&served).await;
+    assert!(
+        late.iter()
+            .all(|sender| sender.agency == "agencies/content-regulator-CN"),
+        "{late:?}"
+    );
+    let tally = served.faults.inner.unconfirmed_tally().await.unwrap();
+    assert_eq!(tally, UnconfirmedTally::default());
     for (system, token) in [
         ("nanning", &marks[0]),
         ("handan", &marks[1]),
@@ -295,17 +318,17 @@ async fn what_a_sender_has_not_confirmed_is_listed_for_operators(backend: Backen
         };
         served.client(system).confirm_reports(request).await
     };
-    // The second, by another system of the agency; the first then changes nothing.
-    for (system, token) in [
-        ("hotline-archive", &tokens[1]),
-        ("hotline", &tokens[0]),
-        ("hotline", &tokens[1]),
+    // The second, by another system of the agency; the first then takes nothing back.
+    for (system, token, at) in [
+        ("hotline-archive", &tokens[1], 360),
+        ("hotline", &tokens[0], 420),
+        ("hotline", &tokens[1], 480),
     ] {
         let confirmed = confirm(system, token).await.unwrap().into_inner();
-        assert_eq!(confirmed.confirm_time, Some(NOW.plus_seconds(360).to_proto()));
+        assert_eq!(confirmed.confirm_time, Some(NOW.plus_seconds(at).to_proto()));
         assert_eq!(
             unconfirmed(&served).await,
-            [sender(content, "", 1, 120, Some(360)), platform()]
+            [sender(content, "", 1, 120, Some(at)), platform()]
         );
         served.site.clock.advance(60);
     }
