@@ -102,7 +102,8 @@ impl Service {
         self.check_sender(caller).await?;
         let now = self.clock.now();
         let validate_only = request.validate_only;
-        if let Some(report) = &request.report {
+        // A preview changes nothing: it is refused, and the files stay until a report is submitted.
+        if let (Some(report), false) = (&request.report, validate_only) {
             let category = names::Collection::CATEGORIES.id(&report.category);
             let category = category.and_then(|id| self.categories.get(id));
             self.forbid.named(caller, category, &report.evidence).await?;

@@ -730,6 +730,21 @@ async fn what_is_named_for_a_category_without_files_goes_at_once_by_every_door(b
             }
         };
         assert!(refused, "{door}");
+        if door == "preview" {
+            // It says so, and changes nothing: the category may be a slip.
+            let left = get(&served, "hotline", &file.name).await.unwrap();
+            assert_eq!(left, file);
+            assert_eq!(served.site.files().len(), 1);
+            let (_, bytes, _) = download(&served, "hotline", wanted(&file.name)).await;
+            assert!(!bytes.is_empty());
+            served
+                .client("hotline")
+                .submit_report(of_abuse(&file.name))
+                .await
+                .unwrap_err();
+            assert_eq!(served.site.files().len(), 0);
+            continue;
+        }
         assert_eq!(served.site.files(), Vec::<std::path::PathBuf>::new(), "{door}");
         let left = get(&served, "hotline", &file.name).await.unwrap();
         assert_eq!(left.state(), EvidenceState::Refused, "{door}");
@@ -934,7 +949,8 @@ async fn an_upload_that_breaks_off_goes_on_at_another_replica(backend: Backend) 
                 .is_ok_and(|arrived| arrived == expected)
         })
         .await;
-        assert_eq!(site.files().len(), 1, "what it went on from is gone");
+        // What it went on from is gone.
+        until(async || site.files().len() == 1).await;
         begun = expected;
     }
     // It is the system's that began it, and no other's.
