@@ -156,7 +156,7 @@ impl Service {
     ) -> Result<(Time, Vec<LocalizedText>), Failure> {
         let is_hidden = self.is_hidden_from_bearer(caller, &stored).await?;
         let mut violations = Violations::new();
-        let category = self.category_of(&stored)?;
+        let category = self.category_of(&stored, is_hidden)?;
         self.forbid.named(caller, category, said.evidence).await?;
         let files = evidence(said.evidence, category, by_receipt, &mut violations);
         violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
@@ -193,10 +193,22 @@ impl Service {
         }
     }
 
-    /// The category of a report, if this version has it.
-    fn category_of(&self, stored: &StoredReport) -> Result<Option<&Category>, Failure> {
-        let report = Report::decode(stored.content.as_slice()).map_err(|error| Failure::Internal(Box::new(error)))?;
-        let id = names::Collection::CATEGORIES.id(&report.category);
+    /// The category that a report's case is filed under, else that of the report, if this version
+    /// has it. Whom the case is hidden from learns nothing of how it is filed.
+    fn category_of(&self, stored: &StoredReport, is_hidden: bool) -> Result<Option<&Category>, Failure> {
+        let filed = stored
+            .case
+            .as_ref()
+            .filter(|_| !is_hidden)
+            .map(|case| case.category.clone());
+        let category = match filed.filter(|filed| !filed.is_empty()) {
+            Some(filed) => filed,
+            None => {
+                let report = Report::decode(stored.content.as_slice());
+                report.map_err(|error| Failure::Internal(Box::new(error)))?.category
+            }
+        };
+        let id = names::Collection::CATEGORIES.id(&category);
         Ok(id.and_then(|id| self.categories.get(id)))
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     CaseNews, Sender, SqlStore, feed, name,
-    sql_store::{agency, parse_id, parse_state},
+    sql_store::{agency, case_of, parse_id, parse_state},
 };
 use crate::{outcome::told, state::State};
 
@@ -129,12 +129,18 @@ impl Current {
     ) -> Result<(Option<Delivery>, Option<feed::Item>), Error> {
         self.touched = true;
         let (before, case_before) = (self.state, self.case.take());
+        // Only the change that files it says under what.
+        let category = match news.change.category.as_str() {
+            "" => case_of(case_before.as_deref())?.unwrap_or_default().category,
+            category => category.to_owned(),
+        };
         // Routing's clock may be ahead.
         self.known_time = self.known_time.max(news.entry.time.min(now));
         self.case = Some(
             CaseChange {
                 change: None,
                 reports: Vec::new(),
+                category,
                 ..news.change.clone()
             }
             .encode_to_vec(),

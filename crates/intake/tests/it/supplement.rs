@@ -43,6 +43,7 @@ testkit::on_each_backend!(
     p7_what_one_reporter_says_is_told_to_no_other,
     p1_a_withdrawal_is_recorded_once_until_the_case_is_decided,
     p7_a_withdrawal_is_repeated_alike_whether_it_is_hidden_or_not,
+    p7_what_is_added_is_judged_by_the_category_of_the_case,
     a_report_is_withdrawn_with_its_case_and_comes_back_with_it,
 );
 
@@ -893,4 +894,54 @@ async fn what_a_category_refuses_it_refuses_later_too() {
     add(&served, "hotline", by_receipt(&submitted.receipt, "It moved."))
         .await
         .unwrap();
+}
+
+/// How the case is filed decides, and not how the report was: except for an excluded sender, which
+/// learns nothing of it.
+async fn p7_what_is_added_is_judged_by_the_category_of_the_case(backend: Backend) {
+    const ABUSE: &str = "categories/child-sexual-abuse-material";
+    const GAMBLING: &str = "categories/gambling";
+    let served = serve(backend.url(), Limits::default()).await;
+    for (i, (sent, filed, is_hidden, is_taken)) in [
+        (GAMBLING, ABUSE, false, false),
+        (ABUSE, GAMBLING, false, true),
+        (GAMBLING, ABUSE, true, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut report = good();
+        report.report.as_mut().unwrap().category = sent.to_owned();
+        let submitted = served.client("hotline").submit_report(report).await.unwrap();
+        let name = submitted.into_inner().report.unwrap().name;
+        let (case, id) = (format!("cases/{i}"), names::REPORT.id(&name).unwrap());
+        let mut head = Head::default();
+        // The filing, and a change that says nothing of it.
+        for category in [filed, ""] {
+            let mut news = case_news(&*entropy(), &case, &mut head, &[id], CaseState::Assigned);
+            news.change.category = category.to_owned();
+            let request = RecordCaseChangesRequest {
+                changes: vec![news.change],
+            };
+            served.inbound("routing").record_case_changes(request).await.unwrap();
+        }
+        if is_hidden {
+            served.routing.decide(&[], &["content-regulator-CN"]);
+        }
+        let picture: &'static [u8] = format!("picture {i}").leak().as_bytes();
+        let file = upload_bytes(&served, picture).await.unwrap().name;
+        let files = served.site.files().len();
+        let with_file = AddInformationRequest {
+            target: Some(Target::Name(name)),
+            evidence: vec![file],
+            ..by_receipt("", "See this.")
+        };
+        let added = add(&served, "hotline", with_file).await;
+        assert_eq!(added.is_ok(), is_taken, "{sent} {filed} {is_hidden}");
+        assert_eq!(served.site.files().len(), files - usize::from(!is_taken));
+        if let Err(status) = added {
+            let fields = status.get_details_bad_request().unwrap().field_violations;
+            assert!(fields.len() == 1 && fields[0].field == "evidence", "{fields:?}");
+        }
+    }
 }
