@@ -100,6 +100,19 @@ impl Ticker {
         }
     }
 
+    /// Lets them see what replicas of an earlier version changed, too.
+    pub async fn oversee_late(&self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let of = after.clone();
+            let made = |store: Arc<dyn Store>| async move { store.oversee_late(of, BATCH).await };
+            after = self.writer.write(&self.store, made).await?;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     async fn succeed_and_tell(&self, now: Time) {
         match self.succeed_at(now).await {
             Ok(0) => {}
@@ -142,17 +155,20 @@ impl Ticker {
         }
     }
 
-    /// Lets superiors see what is below them, and computes provisional deadlines again: at start, since
-    /// a new calendar takes one; in another directory, whose agencies may have other calendars; and
-    /// after a while, for clocks that a replica with an older calendar has started since.
+    /// Lets superiors see what is below them, which is a look where nothing is to do; and computes
+    /// provisional deadlines again: at start, since a new calendar takes one; in another directory,
+    /// whose agencies may have other calendars; and after a while, for clocks that a replica with an
+    /// older calendar has started since.
     async fn settle_when_due(&self, last: &mut Settled) {
+        if let Err(error) = self.oversee().await {
+            tracing::warn!(%error, "open cases cannot be read for those above their owners");
+        }
         let (directory, now) = (self.versions.active().directory.digest(), self.clock.now());
         if last.is_some_and(|(known, at)| known == directory && now < at.plus_seconds(SETTLE_SECONDS)) {
             return;
         }
-        let overseen = self.oversee().await;
-        if let Err(error) = &overseen {
-            tracing::warn!(%error, "open cases cannot be read for those above their owners");
+        if let Err(error) = self.oversee_late().await {
+            return tracing::warn!(%error, "open cases cannot be read for those above their owners");
         }
         match self.settle().await {
             Ok(0) => {}
@@ -160,9 +176,7 @@ impl Ticker {
             // Not noted as done: the next poll tries again.
             Err(error) => return tracing::warn!(%error, "provisional deadlines cannot be read"),
         }
-        if overseen.is_ok() {
-            *last = Some((directory, now));
-        }
+        *last = Some((directory, now));
     }
 
     /// Computes all provisional deadlines again, and returns how many cases that changed.

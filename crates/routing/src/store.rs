@@ -126,6 +126,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             include_str!("../migrations/sqlite/0014_proposals.sql"),
             include_str!("../migrations/postgres/0014_proposals.sql"),
         ),
+        (
+            "below since",
+            include_str!("../migrations/sqlite/0015_below_since.sql"),
+            include_str!("../migrations/postgres/0015_below_since.sql"),
+        ),
     ],
 };
 
@@ -503,6 +508,10 @@ pub trait Store: Send + Sync + 'static {
     /// Lets who oversees the next open cases, at most `limit`, follow the directory in force, in one
     /// durable transaction. Returns how far it has come; `None` if all have followed.
     async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error>;
+
+    /// Makes those rows anew that a replica of an earlier version left as they were, of the next open
+    /// cases after one; `None` when there are no more. Until then nobody is shown them.
+    async fn oversee_late(&self, after: Option<String>, limit: u32) -> Result<Option<String>, Error>;
 
     /// The deputies of an agency's officers that end after a time, in the order of appointment.
     async fn deputies(&self, agency: &AgencyId, after: Time) -> Result<Vec<Deputy>, Error>;

@@ -192,29 +192,28 @@ pub fn lost(case: Uuid) -> CaseSight {
     }
 }
 
-/// What a superior sees of a case below it. No etag, and no time of its last change: they would tell
-/// that something happened to it.
+/// What a superior sees of a case below it: name, category, state, owner, and until when that has to
+/// act. Each field by itself, so that a new one of a case or a clock is not shown unless it is added
+/// here. Whatever else a clock has (that it is paused, how long it is) tells of the report or of what
+/// happened to the case; so do etag and the time of the last change.
 pub fn overview(stored: &StoredCase, directory: &Directory) -> routing::Case {
     let (lead, lead_titles) = owner(&stored.case, directory);
+    let duty = stored.case.duty().map(|duty| clock(&duty.clock));
     routing::Case {
         name: name(stored.id),
         state: stored.case.state().to_proto().into(),
         category: names::Collection::CATEGORIES.of(&stored.category),
         lead,
         lead_titles,
-        // Without how often it was set.
-        clocks: stored
-            .case
-            .duty()
-            .map(|duty| event::Clock {
-                generation: 0,
-                remind_time: None,
-                ..clock(&duty.clock)
+        clocks: duty
+            .map(|clock| event::Clock {
+                kind: clock.kind,
+                owner: clock.owner,
+                due_time: clock.due_time,
+                ..event::Clock::default()
             })
             .into_iter()
             .collect(),
-        open_time: Some(stored.open_time.to_proto()),
-        urgent: stored.urgent,
         ..routing::Case::default()
     }
 }

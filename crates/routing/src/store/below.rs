@@ -3,12 +3,14 @@
 //! A row is there for each superior of an open case's owner that no exclusion of the case keeps out
 //! ([`case::overseers`]), written in the transaction that changes the case. So pages and counts need
 //! no other look at sight. Who is above whom follows from the directory: another one makes all rows
-//! anew, and until that is done nobody is shown any.
+//! anew, and until that is done nobody is shown any. A replica of an earlier version changes cases
+//! and not their rows: so each row has the change by which it was made, and is shown while that is
+//! the case's last.
 
 use std::collections::BTreeSet;
 
 use decision::directory::{AgencyId, Directory};
-use journal::{Bytes32, Time};
+use journal::{Head, Time};
 use sql::{Db, Error, Insert, Kind, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
 
@@ -32,18 +34,26 @@ const BELOW: Insert = Insert::into(
         ("stage", Kind::Text),
         ("runs", Kind::Int),
         ("place", Kind::Int),
+        ("made_by", Kind::Int),
     ],
 );
 
-const MADE: &str = "INSERT INTO case_below_made (id, directory) VALUES (1, $1) \
-                    ON CONFLICT (id) DO UPDATE SET directory = excluded.directory";
+const MADE: &str = "INSERT INTO case_below_made (id, directory, sequence) VALUES (1, $1, $2) ON CONFLICT (id) \
+                    DO UPDATE SET directory = excluded.directory, sequence = excluded.sequence";
 
-/// Whether the rows are by the directory in force.
-const IS_MADE: &str = "SELECT 1 FROM case_below_made JOIN active_versions ON digest = directory \
-                       WHERE id = 1 AND kind = 'directory'";
+/// Whether the rows were made since the directory in force was put in force, last.
+const IS_MADE: &str = "SELECT 1 FROM case_below_made AS made JOIN active_versions AS active \
+                       ON made.sequence = active.sequence WHERE id = 1 AND kind = 'directory'";
+
+const SWITCH: &str = "SELECT sequence FROM active_versions WHERE kind = 'directory'";
 
 /// Open cases, each once.
 const OPEN: &str = "SELECT DISTINCT case_id FROM case_clocks WHERE case_id > $1 ORDER BY case_id LIMIT $2";
+
+/// Those of these open cases of which no row is by their last change. Some have none to have.
+const LATE: &str = "SELECT case_id FROM case_states WHERE case_id = ANY($1) AND NOT EXISTS (SELECT 1 \
+                    FROM case_below WHERE case_below.case_id = case_states.case_id \
+                    AND case_below.made_by = case_states.sequence) ORDER BY case_id";
 
 /// A page, with conditions whose values begin at the sixth.
 macro_rules! page {
@@ -52,7 +62,8 @@ macro_rules! page {
             "SELECT ",
             stored_columns!(),
             ", place FROM case_below JOIN cases ON id = case_below.case_id \
-             JOIN case_states ON case_states.case_id = id WHERE superior = $1 AND place <= $2 \
+             JOIN case_states ON case_states.case_id = id AND case_states.sequence = case_below.made_by \
+             WHERE superior = $1 AND place <= $2 \
              AND (place, case_below.case_id) > ($3, $4)",
             $condition,
             " ORDER BY place, case_below.case_id LIMIT $5"
@@ -64,7 +75,8 @@ macro_rules! page {
 macro_rules! count {
     ($condition:literal) => {
         concat!(
-            "SELECT count(*) AS found FROM (SELECT 1 FROM case_below WHERE superior = $1 AND place <= $2",
+            "SELECT count(*) AS found FROM (SELECT 1 FROM case_below WHERE superior = $1 AND place <= $2 \
+             AND made_by = (SELECT sequence FROM case_states WHERE case_states.case_id = case_below.case_id)",
             $condition,
             " LIMIT $3) AS listed"
         )
@@ -92,7 +104,7 @@ const ONE: &str = concat!(
     "SELECT ",
     stored_columns!(),
     " FROM case_below JOIN cases ON id = case_below.case_id JOIN case_states ON case_states.case_id = id \
-     WHERE case_below.case_id = $1 AND superior = $2"
+     AND case_states.sequence = case_below.made_by WHERE case_below.case_id = $1 AND superior = $2"
 );
 
 /// Which of the cases below: the place in [`PAGES`], the stage, and the last place.
@@ -112,12 +124,12 @@ fn of(listing: Option<Listing>) -> (usize, Option<&'static str>, i64) {
 #[derive(Default)]
 pub(super) struct Overseen {
     ids: Vec<String>,
-    rows: Vec<[Value; 6]>,
+    rows: Vec<[Value; 7]>,
 }
 
 impl Overseen {
-    /// A case after its changes, with those who oversee its owner.
-    pub(super) fn add(&mut self, id: Uuid, is_new: bool, case: &Case, above: &BTreeSet<AgencyId>) {
+    /// A case after its changes, the last of them, and those who oversee its owner.
+    pub(super) fn add(&mut self, id: Uuid, is_new: bool, case: &Case, last: &Head, above: &BTreeSet<AgencyId>) {
         self.ids.extend((!is_new).then(|| id.to_string()));
         let Some(duty) = case.duty() else { return };
         let runs = Worklist::of(case).any(|(agency, row, _)| *agency == duty.owner && row.worklist == Worklist::Due);
@@ -129,6 +141,7 @@ impl Overseen {
                 Value::Word(case.state().name()),
                 i64::from(runs).into(),
                 duty.clock.due.0.into(),
+                last.sequence.cast_signed().into(),
             ]
         }));
     }
@@ -227,8 +240,32 @@ async fn is_made(snapshot: &mut Snapshot) -> Result<bool, Error> {
     Ok(snapshot.fetch_optional(IS_MADE, vec![]).await?.is_some())
 }
 
-/// How far the rows are made anew: by which directory, and up to which case.
-pub type Remade = (Bytes32, String);
+/// Whether the rows were made since the last switch of directories.
+pub(super) async fn is_done(db: &Db) -> Result<bool, Error> {
+    is_made(&mut db.snapshot().await?).await
+}
+
+/// How far the rows are made anew: after which switch, and up to which case.
+pub type Remade = (i64, String);
+
+/// The next open cases.
+async fn open(tx: &mut Tx, after: Option<String>, limit: u32) -> Result<Vec<String>, Error> {
+    let values = vec![after.unwrap_or_default().into(), i64::from(limit).into()];
+    let found = tx.fetch(OPEN, values).await?;
+    found.iter().map(|row| row.get("case_id")).collect()
+}
+
+/// Makes the rows of cases anew.
+async fn remake(tx: &mut Tx, ids: Vec<String>, directory: &Directory) -> Result<(), Error> {
+    let mut locked = lock(tx, OnLocked::Wait, ids).await?;
+    exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
+    let mut overseen = Overseen::default();
+    for (id, case) in &locked {
+        let above = case::overseers(&case.stored.case, &case.matter, directory);
+        overseen.add(*id, false, &case.stored.case, &case.stored.head, &above);
+    }
+    overseen.replace(tx).await
+}
 
 impl SqlStore {
     /// Makes the rows of the next cases anew; see [`Store::oversee`](super::Store::oversee).
@@ -240,28 +277,39 @@ impl SqlStore {
     ) -> Result<Option<Remade>, Error> {
         let active = versions::hold(tx, &self.current).await?;
         let directory: &Directory = &active.directory;
-        let digest = directory.digest();
         if tx.fetch_optional(IS_MADE, vec![]).await?.is_some() {
             return Ok(None);
         }
-        // Another directory than at the beginning begins anew.
-        let last = after.filter(|(of, _)| *of == digest).map(|(_, last)| last.clone());
-        let values = vec![last.unwrap_or_default().into(), i64::from(limit).into()];
-        let found = tx.fetch(OPEN, values).await?;
-        let ids: Vec<String> = found.iter().map(|row| row.get("case_id")).collect::<Result<_, _>>()?;
+        let switch = tx.fetch_optional(SWITCH, vec![]).await?;
+        let switch: i64 = switch.ok_or_else(versions::none_active)?.get("sequence")?;
+        // Another switch than at the beginning begins anew.
+        let last = after.filter(|(of, _)| *of == switch).map(|(_, last)| last.clone());
+        let ids = open(tx, last, limit).await?;
         let Some(last) = ids.last().cloned() else {
-            tx.execute(MADE, vec![digest.into()]).await?;
+            tx.execute(MADE, vec![directory.digest().into(), switch.into()]).await?;
             return Ok(None);
         };
-        let mut locked = lock(tx, OnLocked::Wait, ids).await?;
-        exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
-        let mut overseen = Overseen::default();
-        for (id, case) in &locked {
-            let above = case::overseers(&case.stored.case, &case.matter, directory);
-            overseen.add(*id, false, &case.stored.case, &above);
+        remake(tx, ids, directory).await?;
+        Ok(Some((switch, last)))
+    }
+
+    /// Makes those rows of the next cases anew that are late; see
+    /// [`Store::oversee_late`](super::Store::oversee_late).
+    pub(super) async fn try_oversee_late(
+        &self,
+        tx: &mut Tx,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Option<String>, Error> {
+        let active = versions::hold(tx, &self.current).await?;
+        let ids = open(tx, after, limit).await?;
+        let last = ids.last().cloned();
+        let late = tx.fetch(LATE, vec![ids.into()]).await?;
+        let late: Vec<String> = late.iter().map(|row| row.get("case_id")).collect::<Result<_, _>>()?;
+        if !late.is_empty() {
+            remake(tx, late, &active.directory).await?;
         }
-        overseen.replace(tx).await?;
-        Ok(Some((digest, last)))
+        Ok(last)
     }
 }
 
@@ -284,10 +332,10 @@ mod tests {
          INSERT INTO case_states (case_id, state, course, generation, sequence, hash, change_time) \
          SELECT CAST(i AS TEXT), 'CLOSED', CAST('a' AS BYTEA), 1, 1, CAST('a' AS BYTEA), i FROM n",
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000) \
-         INSERT INTO case_below (case_id, superior, owner, stage, runs, place) \
+         INSERT INTO case_below (case_id, superior, owner, stage, runs, place, made_by) \
          SELECT CAST(i AS TEXT), 'police-' || (i % 10), \
          CASE WHEN i % 10 = 7 OR i % 2 = 0 THEN 'unit-7' ELSE 'unit-' || (i % 10) END, \
-         CASE WHEN i % 10 = 7 OR i % 2 = 0 THEN 'ASSIGNED' ELSE 'IN_PROGRESS' END, i % 2, i FROM n",
+         CASE WHEN i % 10 = 7 OR i % 2 = 0 THEN 'ASSIGNED' ELSE 'IN_PROGRESS' END, i % 2, i, 1 FROM n",
     ];
 
     async fn every_list_below_is_read_through_an_index(backend: Backend) {

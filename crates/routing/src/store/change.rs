@@ -427,7 +427,7 @@ impl SqlStore {
             let unread = told.map(|told| (told.head.time, told.by.as_ref()));
             relisted.add(id, before.is_some(), after, last.open_time, unread);
             if let Some(told) = told {
-                overseen.add(id, before.is_none(), after, &told.above);
+                overseen.add(id, before.is_none(), after, &last.head, &told.above);
             }
             if before.is_none_or(|before| !before.all_clocks().eq(after.all_clocks())) {
                 ended.extend(before.map(|_| id.to_string()));

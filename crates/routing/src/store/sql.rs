@@ -319,7 +319,14 @@ impl Store for SqlStore {
     }
 
     async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error> {
+        if after.is_none() && below::is_done(&self.db).await? {
+            return Ok(None);
+        }
         sql::transact!(self.db, |tx| self.try_oversee(&mut tx, after.as_ref(), limit))
+    }
+
+    async fn oversee_late(&self, after: Option<String>, limit: u32) -> Result<Option<String>, Error> {
+        sql::transact!(self.db, |tx| self.try_oversee_late(&mut tx, after.clone(), limit))
     }
 
     async fn deputies(&self, agency: &AgencyId, after: Time) -> Result<Vec<Deputy>, Error> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use api::event::CaseState;
+use api::event::{CaseState, Clock, ClockKind};
 use api::routing::{
     AcknowledgeCaseRequest, Case, CountWorklistsRequest, Facts, ListCasesRequest, SuperviseCaseRequest,
     Worklist as Wire,
@@ -26,6 +26,8 @@ testkit::on_each_backend!(
     p7_superiors_list_what_is_below_them_and_counts_equal_lists,
     p7_who_is_excluded_oversees_nothing_of_the_case,
     p7_nobody_is_shown_what_was_below_it_by_another_directory,
+    p7_a_directory_that_comes_back_makes_all_rows_anew,
+    p7_what_a_replica_of_an_earlier_version_changes_is_not_shown_as_it_was,
     p7_a_superior_sees_the_outline_of_a_case_and_supervises_it_from_the_list,
 );
 
@@ -218,6 +220,66 @@ async fn p7_nobody_is_shown_what_was_below_it_by_another_directory(backend: Back
     assert_eq!(fixture.store.oversee(None, 10).await.unwrap(), None);
 }
 
+async fn p7_a_directory_that_comes_back_makes_all_rows_anew(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let succeeds = ("police-130400", "valid_to: 2026-12-31, successor: police-450000");
+    fixture.apply(&[succeeds]).await;
+    let barring = Facts {
+        excluded: vec!["agencies/police-130400".to_owned()],
+        ..gambling()
+    };
+    let facts = [barring, gambling()];
+    let cases = fixture.open(&facts).await;
+    overseen(&fixture).await;
+    let one = async |superior: &str| fixture.store.case_below(cases[0], &agency(superior)).await.unwrap();
+    assert!(one("police-450000").await.is_none());
+    fixture.apply(&[]).await;
+    // One batch is done by the directory without the succession, by which the superior oversees all.
+    assert!(fixture.store.oversee(None, 1).await.unwrap().is_some());
+    let forged = "INSERT INTO case_below (case_id, superior, owner, stage, runs, place, made_by) \
+                  SELECT case_id, 'police-450000', 'police-450100', state, 1, 1, sequence FROM case_states";
+    fixture.execute("DELETE FROM case_below").await;
+    fixture.execute(forged).await;
+    fixture.apply(&[succeeds]).await;
+    let superior = agency("police-450000");
+    let shown = async || fixture.store.below(&superior, None, None, None, 10).await.unwrap();
+    assert!(shown().await.is_none(), "the rows are of the directory between");
+    assert!(matches!(one("police-450000").await, Some(None)));
+    overseen(&fixture).await;
+    assert_eq!(below(&fixture, "police-450000", None).await, BTreeSet::from([cases[1]]));
+    assert!(one("police-450000").await.is_none());
+}
+
+async fn p7_what_a_replica_of_an_earlier_version_changes_is_not_shown_as_it_was(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    overseen(&fixture).await;
+    let mut cases = fixture.open(&[gambling(), gambling()]).await;
+    cases.sort();
+    let all = cases.iter().copied().collect::<BTreeSet<_>>();
+    assert!(matches!(
+        fixture.act(by(cases[0], "police-450100")).await,
+        Acted::Done(_)
+    ));
+    assert_eq!(below(&fixture, "police-450000", None).await, all);
+    // Changed, with the rows as they were.
+    fixture.execute("UPDATE case_states SET sequence = sequence + 1").await;
+    let superior = agency("police-450000");
+    let one = async || fixture.store.case_below(cases[1], &superior).await.unwrap();
+    assert_eq!(below(&fixture, "police-450000", None).await.len(), 0);
+    assert_eq!(worklists(&fixture, "police-450000", None).await, []);
+    assert!(one().await.is_none());
+    let first = fixture.store.oversee_late(None, 1).await.unwrap();
+    assert_eq!(first, Some(cases[0].to_string()));
+    assert_eq!(below(&fixture, "police-450000", None).await, BTreeSet::from([cases[0]]));
+    fixture.ticker(&fixture.store).oversee_late().await.unwrap();
+    assert_eq!(below(&fixture, "police-450000", None).await, all);
+    assert!(matches!(one().await, Some(Some(_))));
+    // Opened, without any.
+    fixture.execute("DELETE FROM case_below").await;
+    fixture.ticker(&fixture.store).poll(&mut None).await;
+    assert_eq!(below(&fixture, "police-CN", None).await, all);
+}
+
 fn listing(worklist: Wire) -> ListCasesRequest {
     ListCasesRequest {
         below: true,
@@ -241,19 +303,18 @@ async fn p7_a_superior_sees_the_outline_of_a_case_and_supervises_it_from_the_lis
         category: "categories/gambling".to_owned(),
         lead: "agencies/police-450100".to_owned(),
         lead_titles: case.lead_titles.clone(),
-        clocks: vec![clock.clone()],
-        open_time: case.open_time,
-        urgent: case.urgent,
+        clocks: vec![Clock {
+            kind: ClockKind::Acknowledge.into(),
+            owner: "agencies/police-450100".to_owned(),
+            due_time: clock.due_time,
+            ..Clock::default()
+        }],
         ..Case::default()
     };
-    assert_eq!(
-        (clock.generation, clock.remind_time),
-        (0, None),
-        "how often it was set is not told"
-    );
+    assert!(clock.due_time.is_some() && !case.lead_titles.is_empty());
     assert_eq!(
         case, outline,
-        "no reports, no history, and no etag, which tells of changes"
+        "exactly these: no reports, no history, no etag, and of the clock when it ends"
     );
     assert_eq!(running.get("guangxi", &case.name).await.unwrap(), outline);
     let token = first.next_page_token;

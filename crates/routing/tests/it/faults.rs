@@ -208,6 +208,10 @@ impl Store for Faulty {
     async fn case_below(&self, id: Uuid, superior: &AgencyId) -> Result<Option<Option<StoredCase>>, Error> {
         self.around("case_below", self.inner.case_below(id, superior)).await
     }
+    async fn oversee_late(&self, after: Option<String>, limit: u32) -> Result<Option<String>, Error> {
+        self.around("oversee_late", self.inner.oversee_late(after, limit)).await
+    }
+
     async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error> {
         self.around("oversee", self.inner.oversee(after, limit)).await
     }

@@ -158,6 +158,10 @@ impl Store for Counting {
     async fn case_below(&self, _: Uuid, _: &AgencyId) -> Result<Option<Option<StoredCase>>, Error> {
         Ok(None)
     }
+    async fn oversee_late(&self, _: Option<String>, _: u32) -> Result<Option<String>, Error> {
+        unreachable!()
+    }
+
     async fn oversee(&self, _: Option<Remade>, _: u32) -> Result<Option<Remade>, Error> {
         Ok(None)
     }
