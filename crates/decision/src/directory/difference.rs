@@ -44,14 +44,11 @@ pub enum Difference {
 }
 
 impl Directory {
-    /// The differences from an older directory: territories first, then the last resort and the
-    /// zone, then agencies by id.
+    /// The differences from an older directory: the last resort and the zone first, then agencies by
+    /// id, and territories last. Lists are cut at their end, and of territories there are thousands.
     #[must_use]
     pub fn differences(&self, old: &Self) -> Vec<Difference> {
-        let mut differences: Vec<_> = territories(&old.territories, &self.territories)
-            .into_iter()
-            .map(Difference::Territory)
-            .collect();
+        let mut differences = Vec::new();
         if old.last_resort != self.last_resort {
             differences.push(Difference::LastResort {
                 before: old.last_resort.clone(),
@@ -73,6 +70,8 @@ impl Directory {
                 _ => {}
             }
         }
+        let territories = territories(&old.territories, &self.territories).into_iter();
+        differences.extend(territories.map(Difference::Territory));
         differences
     }
 

@@ -504,6 +504,32 @@ fn over_announced(agencies: &str) -> Result<Directory, ConfigError> {
     Directory::parse(&format!("last_resort: c\n{agencies}\nagencies:\n{shared}"), &tree)
 }
 
+/// Lists of differences are cut at their end: thousands of territories hide no agency there.
+#[test]
+fn p7_territories_come_last_among_differences() {
+    let old = over_announced("").expect("a directory");
+    let tree = Territories::parse(&ANNOUNCED.replace(",一,A,A,", ",一,A1,A,")).expect("a tree");
+    let file = old
+        .source()
+        .replace("last_resort: c", "last_resort: one")
+        .replace("警", "员");
+    let new = Directory::parse(&file, &tree).expect("a directory");
+    let differences = new.differences(&old);
+    assert!(
+        matches!(differences.first(), Some(Difference::LastResort { .. })),
+        "{differences:?}"
+    );
+    let is_territory: Vec<_> = differences
+        .iter()
+        .map(|found| matches!(found, Difference::Territory(_)))
+        .collect();
+    assert!(
+        is_territory.is_sorted() && is_territory.contains(&true),
+        "{differences:?}"
+    );
+    assert!(differences.len() >= 5, "{differences:?}");
+}
+
 #[test]
 fn a_change_of_territory_that_is_announced_is_honoured_on_its_day() {
     let directory = over_announced("").expect("a directory");
