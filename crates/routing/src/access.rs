@@ -13,6 +13,10 @@ const WORKERS: &[Kind] = &[DESK];
 const DIRECTORY_READERS: &[Kind] = &[DIRECTORY_EDITOR, OPERATOR, AUDITOR];
 /// Those who read rule sets: auditors decide routes again.
 const RULES_READERS: &[Kind] = &[RULES_EDITOR, OPERATOR, AUDITOR];
+/// Those whom an answer about all cases names them to: an editor alone gets numbers.
+const SEE_ALL_CASES: &[Kind] = &[OPERATOR];
+/// What marks that, in the tables.
+const CASES_BY_NAME: &str = "naming cases";
 
 /// The tables of routing's gRPC services.
 pub const ACCESS: &[Table] = &[
@@ -89,8 +93,9 @@ pub const ACCESS: &[Table] = &[
     Table {
         service: "remit.routing.v1.DirectoryService",
         methods: &[
-            Method::new("ApplyDirectory", &[DIRECTORY_EDITOR]),
-            Method::new("ApproveDirectory", &[DIRECTORY_EDITOR]),
+            // Others learn how many cases would lose their owner, and not which.
+            Method::new("ApplyDirectory", &[DIRECTORY_EDITOR]).when(CASES_BY_NAME, SEE_ALL_CASES),
+            Method::new("ApproveDirectory", &[DIRECTORY_EDITOR]).when(CASES_BY_NAME, SEE_ALL_CASES),
             Method::new("GetDirectory", &[Kind::Authenticated]).when("without `territories`", DIRECTORY_READERS),
             Method::new("ListDirectoryVersions", DIRECTORY_READERS),
             Method::new("ListTerritories", &[Kind::Authenticated]),
@@ -112,7 +117,8 @@ pub const ACCESS: &[Table] = &[
             Method::new("ListRuleSets", RULES_READERS),
             Method::new("CheckRuleSet", &[RULES_EDITOR, OPERATOR]),
             Method::new("ExplainRoute", &[RULES_EDITOR, OPERATOR]),
-            Method::new("SimulateRuleSet", &[RULES_EDITOR]),
+            // Others learn how many cases differ, and not which.
+            Method::new("SimulateRuleSet", &[RULES_EDITOR]).when(CASES_BY_NAME, SEE_ALL_CASES),
             Method::new("ActivateRuleSet", &[RULES_EDITOR]),
             Method::new("ApproveRuleSet", &[RULES_EDITOR]),
             Method::new("ReplayRoute", VIEWERS),

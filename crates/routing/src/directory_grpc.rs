@@ -23,8 +23,9 @@ impl DirectoryService for Service {
         request: Request<Streaming<ApplyDirectoryRequest>>,
     ) -> Result<Response<ApplyDirectoryResponse>, Status> {
         let caller = caller(&request)?.clone();
+        let names_cases = access::fits(&request);
         let upload = Upload::receive(request.into_inner().map_err(Failure::transport)).await?;
-        Ok(Response::new(self.apply(&caller, upload).await?))
+        Ok(Response::new(self.apply(&caller, upload, names_cases).await?))
     }
 
     async fn approve_directory(
@@ -32,7 +33,8 @@ impl DirectoryService for Service {
         request: Request<ApproveDirectoryRequest>,
     ) -> Result<Response<ApproveDirectoryResponse>, Status> {
         let caller = caller(&request)?.clone();
-        Ok(Response::new(self.approve(&caller, request.get_ref()).await?))
+        let approved = self.approve(&caller, request.get_ref(), access::fits(&request));
+        Ok(Response::new(approved.await?))
     }
 
     type GetDirectoryStream = BoxStream<'static, Result<GetDirectoryResponse, Status>>;

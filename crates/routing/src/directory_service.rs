@@ -33,9 +33,9 @@ use crate::{
     differences,
     store::{
         self, Versions,
-        versions::{Activation, Hand},
+        versions::{Activation, Ownerless},
     },
-    switching::{self, Outcome, Switching},
+    switching::{self, Asked, Outcome, Switching},
 };
 
 /// The directory's use cases.
@@ -194,24 +194,24 @@ fn invalid(field: &str, error: &ConfigError) -> Failure {
 
 impl Service {
     /// Checks a directory and activates it, unless `validate_only` is set.
-    pub(crate) async fn apply(&self, caller: &Identity, upload: Upload) -> Result<ApplyDirectoryResponse, Failure> {
+    /// `names_cases`: whether the caller may learn which cases would lose their owner.
+    pub(crate) async fn apply(
+        &self,
+        caller: &Identity,
+        upload: Upload,
+        names_cases: bool,
+    ) -> Result<ApplyDirectoryResponse, Failure> {
         let method = "ApplyDirectory";
         let request = upload.request_id.filter(|_| !upload.spec.validate_only);
-        let request = request.map(|id| RequestId::new(&caller.system, id, method, &upload.content()));
+        let content = switching::content(caller, &upload.content());
+        let request = request.map(|id| RequestId::new(&caller.system, id, method, &content));
         let (expected, validate_only) = (upload.expected, upload.spec.validate_only);
         let upload = Arc::new(upload);
         let proposed = |active: Arc<Active>| self.proposed(Arc::clone(&upload), expected, active);
         if validate_only {
             let (next, mut response) = proposed(self.versions.active()).await?;
             let ownerless = self.versions.ownerless(&next.directory).await?;
-            response.ownerless = ownerless
-                .cases
-                .iter()
-                .map(|(owner, case)| proto::OwnerlessCase {
-                    case_name: store::name(*case),
-                    owner: owner.resource_name(),
-                })
-                .collect();
+            response.ownerless = told(&ownerless, names_cases);
             return Ok(response);
         }
         let propose = |active: Arc<Active>| {
@@ -236,26 +236,31 @@ impl Service {
             proposed: outcome == Outcome::Proposed,
             ..response
         };
-        let asked = (VersionKind::Directory, request, caller);
+        let asked = Asked {
+            kind: VersionKind::Directory,
+            request,
+            caller,
+            names_cases,
+        };
         self.switching.switch(asked, propose, tell).await
     }
 
-    /// Puts the proposed directory in force, as the second of two people.
+    /// Puts the proposed directory in force, as the second of two people, or shows what would become
+    /// of that.
     pub(crate) async fn approve(
         &self,
         caller: &Identity,
         request: &ApproveDirectoryRequest,
+        names_cases: bool,
     ) -> Result<ApproveDirectoryResponse, Failure> {
         let wanted = etag("etag", &request.etag)?;
         if wanted.is_none() && !request.validate_only {
             return Err(Failure::invalid("etag", "is required: it says what is approved"));
         }
-        let id = rpc::request_id(caller, "ApproveDirectory", &request.request_id, request.etag.as_bytes())?;
-        let hand = match request.validate_only {
-            // Nobody's: nothing is switched.
-            true => Hand::First { officer: None },
-            false => switching::second(caller)?,
-        };
+        let content = switching::content(caller, request.etag.as_bytes());
+        let id = rpc::request_id(caller, "ApproveDirectory", &request.request_id, &content)?;
+        let id = id.filter(|_| !request.validate_only);
+        let hand = switching::second(caller, request.validate_only)?;
         let propose = |active: Arc<Active>| {
             let hand = hand.clone();
             async move {
@@ -284,22 +289,24 @@ impl Service {
                     applied: false,
                     differences: applied.differences,
                     difference_count: applied.difference_count,
-                    proposed_by: proposal.system,
+                    proposed_by: proposal.by.system,
                     propose_time: Some(proposal.propose_time.to_proto()),
+                    findings: applied.findings,
                 };
                 Ok((activation, response))
             }
         };
-        if request.validate_only {
-            return Ok(propose(self.versions.active()).await?.1);
-        }
         let tell = |response, outcome| ApproveDirectoryResponse {
             applied: outcome == Outcome::Done,
             ..response
         };
-        self.switching
-            .switch((VersionKind::Directory, id, caller), propose, tell)
-            .await
+        let asked = Asked {
+            kind: VersionKind::Directory,
+            request: id,
+            caller,
+            names_cases,
+        };
+        self.switching.switch(asked, propose, tell).await
     }
 
     /// The proposal of an upload, if the active directory is the expected one.
@@ -542,6 +549,15 @@ impl Service {
                 .unwrap_or(today)
         })
     }
+}
+
+/// Cases that would lose their owner, for a caller that may learn which, or how many only.
+fn told(ownerless: &Ownerless, names_cases: bool) -> Vec<proto::OwnerlessCase> {
+    let one = |(owner, case): &(AgencyId, Uuid)| proto::OwnerlessCase {
+        case_name: if names_cases { store::name(*case) } else { String::new() },
+        owner: owner.resource_name(),
+    };
+    ownerless.cases.iter().map(one).collect()
 }
 
 /// Reads and checks an upload, and compares it with the active directory.

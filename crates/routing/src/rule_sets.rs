@@ -37,9 +37,9 @@ use crate::{
     store::{
         self, Simulations, Store, Versions,
         simulations::Trial,
-        versions::{Activation, Created, Hand, NewVersion, Request, VersionInfo},
+        versions::{Activation, Created, NewVersion, Request, VersionInfo},
     },
-    switching::{self, Outcome, Switching},
+    switching::{self, Asked, Outcome, Switching},
 };
 
 /// Number of cases per read.
@@ -220,6 +220,7 @@ impl Service {
         &self,
         caller: &Identity,
         name: &str,
+        names_cases: bool,
     ) -> Result<mpsc::Receiver<SimulationMessage>, Failure> {
         let active = self.versions.active();
         let proposed = self.named("name", name, &active).await?;
@@ -230,7 +231,7 @@ impl Service {
                 () = service.shutdown.cancelled() => Err(Stopped::Failed(Failure::Unavailable { what: "routing" })),
                 // The caller has gone: the simulation is not recorded.
                 () = sender.closed() => return,
-                ended = service.run(&active, &proposed, &system, &sender) => ended,
+                ended = service.run((&active, &proposed), (&system, names_cases), &sender) => ended,
             };
             if let Err(Stopped::Failed(failure)) = ended {
                 let _ = sender.send(Err(failure)).await;
@@ -239,12 +240,12 @@ impl Service {
         Ok(receiver)
     }
 
-    /// Decides all cases by both rule sets, sends the differences, and records the simulation.
+    /// Decides all cases by both rule sets, sends the differences to a caller that may learn which
+    /// cases they are of, and numbers to any, and records the simulation.
     async fn run(
         &self,
-        active: &Active,
-        proposed: &RuleSet,
-        system: &str,
+        (active, proposed): (&Active, &RuleSet),
+        (system, names_cases): (&str, bool),
         sender: &mpsc::Sender<SimulationMessage>,
     ) -> Result<(), Stopped> {
         let send = async |update: Update| {
@@ -261,7 +262,7 @@ impl Service {
                     continue;
                 };
                 let differs = simulation.compare(&Situation::from(facts), difference);
-                if let Some(mut differs) = differs {
+                if let Some(mut differs) = differs.filter(|_| names_cases) {
                     differs.case_name = store::name(case.case);
                     send(Update::Difference(differs)).await?;
                 }
@@ -296,7 +297,8 @@ impl Service {
             ));
         }
         let content = [request.name.as_str(), reason].join("\0");
-        let id = rpc::request_id(caller, "ActivateRuleSet", &request.request_id, content.as_bytes())?;
+        let content = switching::content(caller, content.as_bytes());
+        let id = rpc::request_id(caller, "ActivateRuleSet", &request.request_id, &content)?;
         let propose = |active: Arc<Active>| async move {
             let rules = self.named("name", &request.name, &active).await?;
             let trial = trial(rules.digest(), &active);
@@ -337,23 +339,27 @@ impl Service {
             }
             response
         };
-        let asked = (VersionKind::RuleSet, id, caller);
+        let asked = Asked {
+            kind: VersionKind::RuleSet,
+            request: id,
+            caller,
+            names_cases: false,
+        };
         self.switching.switch(asked, propose, tell).await
     }
 
-    /// Puts the proposed rule set in force, as the second of two people.
+    /// Puts the proposed rule set in force, as the second of two people, or shows what would become
+    /// of that.
     pub(crate) async fn approve(
         &self,
         caller: &Identity,
         request: &ApproveRuleSetRequest,
     ) -> Result<ApproveRuleSetResponse, Failure> {
         let wanted = digest_of(&request.name).ok_or_else(|| Failure::invalid("name", DIGEST_NAME))?;
-        let id = rpc::request_id(caller, "ApproveRuleSet", &request.request_id, request.name.as_bytes())?;
-        let hand = match request.validate_only {
-            // Nobody's: nothing is switched.
-            true => Hand::First { officer: None },
-            false => switching::second(caller)?,
-        };
+        let content = switching::content(caller, request.name.as_bytes());
+        let id = rpc::request_id(caller, "ApproveRuleSet", &request.request_id, &content)?;
+        let id = id.filter(|_| !request.validate_only);
+        let hand = switching::second(caller, request.validate_only)?;
         let propose = |active: Arc<Active>| {
             let hand = hand.clone();
             async move {
@@ -374,22 +380,25 @@ impl Service {
                 let response = ApproveRuleSetResponse {
                     rule_set: Some(outline(&rules.digest(), rules.id())),
                     difference: Some(difference),
-                    proposed_by: proposal.system,
+                    proposed_by: proposal.by.system,
+                    purpose: proposal.purpose,
                     propose_time: Some(proposal.propose_time.to_proto()),
                 };
                 Ok((activation, response))
             }
         };
-        if request.validate_only {
-            return Ok(propose(self.versions.active()).await?.1);
-        }
-        let tell = |mut response: ApproveRuleSetResponse, _| {
+        let tell = |mut response: ApproveRuleSetResponse, outcome| {
             if let Some(rule_set) = &mut response.rule_set {
-                rule_set.active = true;
+                rule_set.active = outcome != Outcome::Approvable;
             }
             response
         };
-        let asked = (VersionKind::RuleSet, id, caller);
+        let asked = Asked {
+            kind: VersionKind::RuleSet,
+            request: id,
+            caller,
+            names_cases: false,
+        };
         self.switching.switch(asked, propose, tell).await
     }
 

@@ -58,7 +58,9 @@ impl RuleSetService for Service {
         &self,
         request: Request<SimulateRuleSetRequest>,
     ) -> Result<Response<Self::SimulateRuleSetStream>, Status> {
-        let messages = self.simulate(caller(&request)?, &request.get_ref().name).await?;
+        let names_cases = rpc::access::fits(&request);
+        let messages = self.simulate(caller(&request)?, &request.get_ref().name, names_cases);
+        let messages = messages.await?;
         Ok(Response::new(
             ReceiverStream::new(messages).map_err(Status::from).boxed(),
         ))

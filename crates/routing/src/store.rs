@@ -131,6 +131,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             include_str!("../migrations/sqlite/0015_below_since.sql"),
             include_str!("../migrations/postgres/0015_below_since.sql"),
         ),
+        (
+            "proposals of pairs",
+            include_str!("../migrations/sqlite/0016_proposals_of_pairs.sql"),
+            include_str!("../migrations/postgres/0016_proposals_of_pairs.sql"),
+        ),
     ],
 };
 

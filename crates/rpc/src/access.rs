@@ -243,9 +243,7 @@ fn own(kinds: &[Kind], caller: &Identity) -> String {
 /// refuses every such request.
 pub fn require<T>(request: &tonic::Request<T>) -> Result<(), Failure> {
     let caller = crate::caller(request)?;
-    let method = request.extensions().get::<&'static Method>().copied();
-    let condition = method.and_then(|method| method.condition);
-    let kinds = condition.map_or(&[][..], |condition| condition.kinds);
+    let (method, condition, kinds) = conditioned(request);
     match admits(kinds, caller) {
         true => Ok(()),
         false => {
@@ -260,6 +258,21 @@ pub fn require<T>(request: &tonic::Request<T>) -> Result<(), Failure> {
             ))
         }
     }
+}
+
+/// Whether the caller is of the kinds in the condition of its method's row, where that decides on
+/// what is answered. Of a row without a condition nobody is.
+#[must_use]
+pub fn fits<T>(request: &tonic::Request<T>) -> bool {
+    let (.., kinds) = conditioned(request);
+    crate::caller(request).is_ok_and(|caller| admits(kinds, caller))
+}
+
+/// The method of a request, the condition of its row, and the kinds in it.
+fn conditioned<T>(request: &tonic::Request<T>) -> (Option<&'static Method>, Option<Condition>, &'static [Kind]) {
+    let method = request.extensions().get::<&'static Method>().copied();
+    let condition = method.and_then(|method| method.condition);
+    (method, condition, condition.map_or(&[], |condition| condition.kinds))
 }
 
 /// Kinds in a sentence: `callers with the role desk or reviewer, and the service intake`.

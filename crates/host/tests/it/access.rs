@@ -27,7 +27,8 @@ Callers have roles (`remit token add --roles`, or in the file of callers); a row
 | `service` | one of Remit's own services, known by its name; alone | the services |
 
 The first five are an agency's: `desk` to `inspector` name one, and what opens cases opens those that their agency sees. A token's roles are those of its system;
-a signed token can have fewer. Directories and rule sets take two people: the officer who proposed one cannot approve it.
+a signed token can have fewer. Directories and rule sets take two people: the officer who proposed one cannot approve it,
+nor can another name by the same system, unless an issuer signs both. Where only some callers learn cases by name, others get numbers.
 
 This file is written by a test, from the tables in `crates/*/src/access.rs`: `UPDATE=1 cargo test -p host access`.
 

@@ -99,7 +99,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   remit directory approve --dry-run                        what is proposed, and what it would change
-  remit directory approve 5b1f… --officer o-18")]
+  remit directory approve 5b1f… --officer o-18 --as registry-office")]
     Approve {
         /// Its etag, as `remit directory apply` printed it
         #[arg(
@@ -254,9 +254,15 @@ impl Command {
                     applied: response.applied,
                     differences: response.differences,
                     difference_count: response.difference_count,
+                    findings: response.findings,
                     ..ApplyDirectoryResponse::default()
                 };
                 print_applied(&applied, *dry_run, json)?;
+                if usize::try_from(applied.difference_count).is_ok_and(|count| count > applied.differences.len()) {
+                    line(
+                        "not all that differs is shown: compare the files (`remit directory show`) before it is in force",
+                    )?;
+                }
                 Ok(line(proposed)?)
             }
             Action::Locate {
@@ -533,7 +539,16 @@ fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io:
             line(format_args!("      {}{more}", names.join(", ")).style(dim()))?;
         }
     }
-    for ownerless in &response.ownerless {
+    let (named, counted): (Vec<_>, Vec<_>) = response.ownerless.iter().partition(|of| !of.case_name.is_empty());
+    let mut counts = BTreeMap::<_, usize>::new();
+    for ownerless in counted {
+        *counts.entry(id(&ownerless.owner)).or_default() += 1;
+    }
+    for (owner, count) in counts {
+        let words = format!("open cases that would be left without an owner: {count} that {owner} owns");
+        line(words.style(bad()))?;
+    }
+    for ownerless in named {
         let words = format!(
             "{} would be left without an owner: {} owns it",
             ownerless.case_name,
@@ -549,7 +564,7 @@ fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io:
     if response.proposed {
         line(format_args!("{count}; proposed, and not in force"))?;
         return line(format_args!(
-            "another officer puts it in force: remit directory approve {} --officer NAME",
+            "another officer puts it in force, by another system's token: remit directory approve {} --officer NAME --as SYSTEM",
             response.etag
         ));
     }

@@ -110,7 +110,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   remit route approve ruleSets/5b1f… --dry-run
-  remit route approve ruleSets/5b1f… --officer o-18")]
+  remit route approve ruleSets/5b1f… --officer o-18 --as registry-office")]
     Approve {
         /// Its name, `ruleSets/{digest}`, as `remit route activate` printed it
         name: String,
@@ -247,7 +247,7 @@ impl Command {
                 line(format_args!("{state}: {} ({})", rule_set.table_id, rule_set.name))?;
                 if answer.proposed {
                     line(format_args!(
-                        "another officer puts it in force: remit route approve {} --officer NAME",
+                        "another officer puts it in force, by another system's token: remit route approve {} --officer NAME --as SYSTEM",
                         rule_set.name
                     ))?;
                 }
@@ -275,6 +275,12 @@ impl Command {
                 let more = usize::try_from(difference.difference_count).unwrap_or(0);
                 if more > difference.lines.len() {
                     line(format_args!("… and {} more", more - difference.lines.len()))?;
+                    line(
+                        "not all that differs is shown: compare the rule sets (`remit route show`) before it is in force",
+                    )?;
+                }
+                if !answer.purpose.is_empty() {
+                    line(&answer.purpose)?;
                 }
                 let rule_set = answer.rule_set.unwrap_or_default();
                 let state = if dry_run { "proposed" } else { "in force" };

@@ -155,12 +155,15 @@ fn p4_what_would_leave_an_open_case_without_owner_is_refused_naming_it() {
     assert!(out.contains("proposed, and not in force"), "{out}");
     let (code, err) = server.fails(&["directory", "approve", etag, "--officer", "o-17"]);
     assert!(code == 1 && err.contains("another officer must"), "{err}");
+    let (code, err) = server.fails(&["directory", "approve", etag, "--officer", "o-18"]);
+    assert!(code == 1 && err.contains("names both officers itself"), "{err}");
+    server.add_second();
     let seen = server.ok(&["directory", "approve", "--dry-run"]);
     assert!(
         seen.contains("police-450100  valid_to") && seen.contains(etag),
         "{seen}"
     );
-    let out = server.ok(&["directory", "approve", etag, "--officer", "o-18"]);
+    let out = server.ok(&["directory", "approve", etag, "--officer", "o-18", "--as", "second"]);
     assert!(out.contains(&format!("in force as {etag}")), "{out}");
     server.stop();
 }

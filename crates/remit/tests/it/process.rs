@@ -65,6 +65,20 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Makes a token for a second system that edits directories and rule sets.
+    pub fn add_second(&self) {
+        self.ok(&[
+            "token",
+            "add",
+            "--roles",
+            "directory-editor,rules-editor",
+            "--system",
+            "second",
+        ]);
+        let shown = || self.remit(&["directory", "show", "--as", "second"]).output().unwrap();
+        eventually("the token is not known", || shown().status.success().then_some(()));
+    }
+
     /// Exit code and standard error of a command that must fail.
     pub fn fails(&self, args: &[&str]) -> (i32, String) {
         let output = self.remit(args).output().unwrap();

@@ -71,16 +71,17 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
         .strip_prefix("proposed: ranked (")
         .and_then(|rest| rest.split_once(')'));
     let (name, next) = name.unwrap_or_else(|| panic!("{out}"));
-    let next_step = format!("remit route approve {name} --officer NAME");
+    let next_step = format!("remit route approve {name} --officer NAME --as SYSTEM");
     assert!(next.contains(&next_step), "{next}");
     let (code, err) = server.fails(&["route", "approve", name, "--officer", "O-17"]);
     assert!(code == 1 && err.contains("another officer must"), "{err}");
+    server.add_second();
     let seen = server.ok(&["route", "approve", name, "--dry-run"]);
     assert!(
         seen.contains("changed row gambling") && seen.contains("proposed: ranked"),
         "{seen}"
     );
-    let out = server.ok(&["route", "approve", name, "--officer", "o-18"]);
+    let out = server.ok(&["route", "approve", name, "--officer", "o-18", "--as", "second"]);
     assert!(
         out.contains(&format!("in force: ranked ({name}), by operator")),
         "{out}"
@@ -117,7 +118,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     let reason = ["--without-simulation", "as it was", "--officer", "o-17"];
     let out = server.ok(&[&["route", "activate", before][..], &reason].concat());
     assert!(out.starts_with(&format!("proposed: ranked ({before})\n")), "{out}");
-    server.ok(&["route", "approve", before, "--officer", "o-18"]);
+    server.ok(&["route", "approve", before, "--officer", "o-18", "--as", "second"]);
     let shown = server.json(&["route", "show"]);
     assert_eq!(shown["ruleSet"]["name"], before);
     let nothing = format!("ruleSets/{}", "00".repeat(32));

@@ -464,7 +464,8 @@ impl Versions for SqlStore {
             | Activated::Proposed
             | Activated::Nameless
             | Activated::NotProposed
-            | Activated::SamePerson
+            | Activated::Approvable
+            | Activated::Same(_)
             | Activated::Ownerless(_)
             | Activated::Earlier(_) => {}
         }

@@ -101,19 +101,51 @@ pub struct Activation {
     pub request: Option<Request>,
 }
 
-/// Whose hand switches. Officers are in the form in which names of people are compared.
+/// Whose hand switches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hand {
-    /// The first of two: proposes, or switches where one is enough.
-    First {
-        /// The acting officer, if one is named.
-        officer: Option<String>,
-    },
+    /// The first of two: proposes, or switches where one is enough. With the acting officer, if one
+    /// is named.
+    First(Option<Person>),
     /// The second of two: approves what another proposed.
-    Second {
-        /// The acting officer.
-        officer: String,
-    },
+    Second(Person),
+    /// Looks at what the second of two would do, and does nothing. With the acting officer, if one
+    /// is named: without, anybody may look.
+    Look(Option<Person>),
+}
+
+/// An officer who switches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The name, in the form in which names of people are compared.
+    pub name: String,
+    /// Whether an issuer signed it. Otherwise the system says who its officer is.
+    pub is_signed: bool,
+    /// Through which system.
+    pub system: String,
+}
+
+/// Why who approves is not shown to be another person than who proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Same {
+    /// It is the same.
+    Officer,
+    /// One system named both, and not both names are signed: it may be one person with two names.
+    System,
+}
+
+impl Person {
+    /// Whether somebody else than `first` is shown to act.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_other(&self, first: &Self) -> Result<(), Same> {
+        match (self.name != first.name, self.system != first.system) {
+            (false, _) => Err(Same::Officer),
+            (true, false) if !(self.is_signed && first.is_signed) => Err(Same::System),
+            (true, _) => Ok(()),
+        }
+    }
 }
 
 /// What was proposed, and is not in force.
@@ -121,12 +153,10 @@ pub enum Hand {
 pub struct Proposal {
     /// The version.
     pub digest: Bytes32,
-    /// The version that was in force then.
-    pub against: Bytes32,
-    /// Who proposed it, in the form in which names of people are compared.
-    pub officer: String,
-    /// Through which system.
-    pub system: String,
+    /// The pair that was in force then.
+    pub against: Digests,
+    /// Who proposed it.
+    pub by: Person,
     /// Why, if that was said.
     pub purpose: String,
     /// When.
@@ -144,10 +174,12 @@ pub enum Activated {
     Proposed,
     /// Two people are needed, and the first is not named.
     Nameless,
-    /// Nobody has proposed it, or another version was in force then.
+    /// Nobody has proposed it, or another pair was in force then.
     NotProposed,
-    /// Who proposed it cannot approve it.
-    SamePerson,
+    /// Who approves is not shown to be another person than who proposed.
+    Same(Same),
+    /// The second of two would put it in force; nothing was done.
+    Approvable,
     /// The pair was active already.
     Unchanged,
     /// Another switch came first; [`Versions::active`] returns its pair.

@@ -57,7 +57,8 @@ async fn apply(
             etag: applied.etag.clone(),
             ..ApproveDirectoryRequest::default()
         };
-        let approved = directory.approve_directory(acting(request, "o-2")).await?.into_inner();
+        let mut other = running.directory("operator-second");
+        let approved = other.approve_directory(acting(request, "o-2")).await?.into_inner();
         assert_eq!(approved.differences, applied.differences);
         (applied.proposed, applied.applied) = (false, approved.applied);
     }

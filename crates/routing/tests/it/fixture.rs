@@ -16,7 +16,7 @@ use routing::Routing;
 use routing::active::{Active, Current};
 use routing::case::{Acknowledge, Action, Part, Party, Sight, State, Worklist};
 use routing::clocks::Ticker;
-use routing::store::versions::{Activated, Activation, Hand, Versions};
+use routing::store::versions::{Activated, Activation, Hand, Person, Versions};
 use routing::store::{Acted, Command, FeedItem, ReportNews, Route, SqlStore, Store, StoredCase};
 use sql::{Db, Row, Value};
 use testkit::Backend;
@@ -522,8 +522,15 @@ pub fn standing(stored: &StoredCase) -> (State, Option<&str>) {
 
 /// The first of two people.
 pub fn first() -> Hand {
-    Hand::First {
-        officer: Some("o-1".to_owned()),
+    Hand::First(Some(person("o-1")))
+}
+
+/// An officer whom nobody but its system names, each of another system.
+fn person(name: &str) -> Person {
+    Person {
+        name: name.to_owned(),
+        is_signed: false,
+        system: format!("system-of-{name}"),
     }
 }
 
@@ -533,9 +540,7 @@ pub async fn activate(store: &dyn Versions, activation: Activation, now: Time) -
     if !matches!(activated, Activated::Proposed) {
         return activated;
     }
-    let hand = Hand::Second {
-        officer: "o-2".to_owned(),
-    };
+    let hand = Hand::Second(person("o-2"));
     let second = Activation { hand, ..activation };
     store.activate(&second, now).await.unwrap()
 }

@@ -76,14 +76,19 @@ async fn activate(running: &Running, name: &str, override_reason: &str) -> Resul
         name: rule_set.name,
         ..ApproveRuleSetRequest::default()
     };
-    let answer = operator.approve_rule_set(acting(request, "o-2")).await?;
+    let mut other = client(running, "operator-second");
+    let answer = other.approve_rule_set(acting(request, "o-2")).await?;
     Ok(answer.into_inner().rule_set.unwrap())
 }
 
 /// All differences of a simulation, and its summary.
 async fn simulate(running: &Running, name: &str) -> (Vec<Update>, SimulationSummary) {
+    simulate_as(running, "operator", name).await
+}
+
+async fn simulate_as(running: &Running, system: &str, name: &str) -> (Vec<Update>, SimulationSummary) {
     let request = SimulateRuleSetRequest { name: name.to_owned() };
-    let mut stream = client(running, "operator")
+    let mut stream = client(running, system)
         .simulate_rule_set(request)
         .await
         .unwrap()
@@ -299,7 +304,14 @@ async fn p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_thei
     let refused = activate(&running, &name, "").await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
 
+    // Who makes rule sets and nothing else learns how many cases differ, and not which.
+    let (events, counted) = simulate_as(&running, "only-rules-editor", &name).await;
+    assert!(
+        events.iter().all(|event| matches!(event, Update::Progress(_))),
+        "{events:?}"
+    );
     let (events, summary) = simulate(&running, &name).await;
+    assert_eq!(counted, summary);
     let differences: Vec<_> = events
         .iter()
         .filter_map(|event| match event {

@@ -56,7 +56,7 @@ pub struct Running {
 pub type Client = CaseServiceClient<Caller>;
 
 /// Callers: the system, its agency, its role.
-const CALLERS: [(&str, Option<&str>, Roles); 13] = [
+const CALLERS: [(&str, Option<&str>, Roles); 14] = [
     ("routing", None, Roles::SERVICE),
     ("relay", None, Roles::SERVICE),
     ("auditor", None, Roles::AUDITOR),
@@ -64,6 +64,7 @@ const CALLERS: [(&str, Option<&str>, Roles); 13] = [
     ("intake", None, Roles::SERVICE),
     ("audit", None, Roles::SERVICE),
     ("operator", None, Roles::OPERATOR),
+    ("operator-second", None, Roles::OPERATOR),
     ("nanning", Some("police-450100"), Roles::AGENCY),
     ("nanning-second", Some("police-450100"), Roles::AGENCY),
     ("guangdong", Some("police-440000"), Roles::AGENCY),

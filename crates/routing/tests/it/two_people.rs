@@ -17,14 +17,17 @@ use tonic::{Code, Status};
 
 use crate::{
     directory_service::{GUSU, changes, parts},
-    fixture::gambling,
+    fixture::{gambling, official},
     service::{Running, acting, refused, token},
 };
 
 testkit::on_each_backend!(
     p7_two_people_put_a_version_in_force_and_the_difference_is_logged,
     one_person_is_enough_until_the_first_case,
-    a_proposal_ends_with_the_version_that_it_was_compared_with,
+    a_proposal_ends_with_the_pair_that_it_was_compared_with,
+    p7_two_names_by_one_token_are_one_person,
+    a_repeat_by_another_officer_is_another_request,
+    p7_a_look_is_refused_as_the_approval_is_and_names_cases_to_those_who_may_see_them,
 );
 
 const OTHER: &str = "put:\n  - {id: police-320509, functions: [police], territory: '320509', \
@@ -52,8 +55,43 @@ fn approving(etag: &str) -> ApproveDirectoryRequest {
     }
 }
 
+fn rules_of(running: &Running, system: &str) -> RuleSetServiceClient<Caller> {
+    RuleSetServiceClient::new(connect(&running.address, &token(system), None).unwrap())
+}
+
 fn rules(running: &Running) -> RuleSetServiceClient<Caller> {
-    RuleSetServiceClient::new(connect(&running.address, &token("operator"), None).unwrap())
+    rules_of(running, "operator")
+}
+
+/// Stores a rule set, and proposes it without a simulation.
+async fn propose_rules(running: &Running, officer: &str) -> String {
+    let mut table = RuleSet::shipped_first_receiver().to_table();
+    table.rows[0].id = "other".to_owned();
+    let create = api::routing::CreateRuleSetRequest {
+        rule_set: Some(api::routing::RuleSet {
+            table: Some(table),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let created = rules(running).create_rule_set(create).await.unwrap().into_inner();
+    let name = created.rule_set.unwrap().name;
+    let activate = ActivateRuleSetRequest {
+        name: name.clone(),
+        override_reason: "order of the ministry".to_owned(),
+        ..Default::default()
+    };
+    let proposed = rules(running).activate_rule_set(acting(activate, officer)).await;
+    let proposed = proposed.unwrap().into_inner();
+    assert!(proposed.proposed && !proposed.rule_set.unwrap().active);
+    name
+}
+
+fn approving_rules(name: &str) -> ApproveRuleSetRequest {
+    ApproveRuleSetRequest {
+        name: name.to_owned(),
+        ..Default::default()
+    }
 }
 
 /// The kinds of the changes of a record, and their details.
@@ -76,7 +114,7 @@ async fn p7_two_people_put_a_version_in_force_and_the_difference_is_logged(backe
     let running = Running::start(backend).await;
     running.fixture.open(&[gambling()]).await;
     let before = running.fixture.store.active().digests();
-    let mut directory = running.directory("operator");
+    let mut directory = running.directory("operator-second");
 
     // The first is a person, and the second another one, however the name is written and whichever
     // system sends it.
@@ -126,44 +164,16 @@ async fn p7_two_people_put_a_version_in_force_and_the_difference_is_logged(backe
     assert!(active.digests().directory != before.directory && active.directory.source().contains("Gusu desk"));
 
     // Likewise a rule set.
-    let mut table = RuleSet::shipped_first_receiver().to_table();
-    table.rows[0].id = "other".to_owned();
-    let create = api::routing::CreateRuleSetRequest {
-        rule_set: Some(api::routing::RuleSet {
-            table: Some(table),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let created = rules(&running).create_rule_set(create).await.unwrap().into_inner();
-    let name = created.rule_set.unwrap().name;
-    let activate = ActivateRuleSetRequest {
-        name: name.clone(),
-        override_reason: "order of the ministry".to_owned(),
-        ..Default::default()
-    };
-    let approve = |officer: &str| {
-        let request = ApproveRuleSetRequest {
-            name: name.clone(),
-            ..Default::default()
-        };
-        acting(request, officer)
-    };
-    let early = rules(&running).approve_rule_set(approve("o-2")).await;
+    let unknown = format!("ruleSets/{}", "0".repeat(64));
+    let request = acting(approving_rules(&unknown), "o-2");
+    let early = rules(&running).approve_rule_set(request).await;
     refused(early, Code::FailedPrecondition, "WRONG_STATE");
-    let proposed = rules(&running)
-        .activate_rule_set(acting(activate, "o-1"))
-        .await
-        .unwrap()
-        .into_inner();
-    assert!(proposed.proposed && !proposed.rule_set.unwrap().active);
-    let same = rules(&running).approve_rule_set(approve("O-1")).await;
+    let name = propose_rules(&running, "o-1").await;
+    let approve = |officer: &str| acting(approving_rules(&name), officer);
+    let mut second = rules_of(&running, "operator-second");
+    let same = second.approve_rule_set(approve("O-1")).await;
     refused(same, Code::PermissionDenied, "DENIED");
-    let approved = rules(&running)
-        .approve_rule_set(approve("o-2"))
-        .await
-        .unwrap()
-        .into_inner();
+    let approved = second.approve_rule_set(approve("o-2")).await.unwrap().into_inner();
     assert!(approved.rule_set.unwrap().active);
     let told = approved.difference.unwrap();
     assert!(told.lines.contains(&"added row other".to_owned()), "{told:?}");
@@ -215,20 +225,178 @@ async fn one_person_is_enough_until_the_first_case(backend: Backend) {
     running.finish().await;
 }
 
-/// A proposal replaces the one before, and goes with what it was compared with.
-async fn a_proposal_ends_with_the_version_that_it_was_compared_with(backend: Backend) {
+/// A proposal replaces the one before, and goes with the pair that it was compared with.
+async fn a_proposal_ends_with_the_pair_that_it_was_compared_with(backend: Backend) {
     let running = Running::start(backend).await;
     running.fixture.open(&[gambling()]).await;
-    let mut directory = running.directory("operator");
+    let mut directory = running.directory("operator-second");
     let old = propose(&running, Some("o-1"), changes(), GUSU).await.unwrap();
     let new = propose(&running, Some("o-1"), changes(), OTHER).await.unwrap();
     let replaced = directory.approve_directory(acting(approving(&old.etag), "o-2")).await;
     refused(replaced, Code::FailedPrecondition, "WRONG_STATE");
+
+    // It is of the pair that it says, and of no other.
+    for statement in [
+        "UPDATE version_proposals SET against_directory = digest",
+        "UPDATE version_proposals SET against_rules = digest",
+    ] {
+        running.fixture.execute(statement).await;
+        let other = directory.approve_directory(acting(approving(&new.etag), "o-2")).await;
+        refused(other, Code::FailedPrecondition, "WRONG_STATE");
+        propose(&running, Some("o-1"), changes(), OTHER).await.unwrap();
+    }
+
+    // A switch of the other kind ends it, too.
+    let name = propose_rules(&running, "o-1").await;
+    let mut rules = rules_of(&running, "operator-second");
+    rules
+        .approve_rule_set(acting(approving_rules(&name), "o-2"))
+        .await
+        .unwrap();
+    let gone = directory.approve_directory(acting(approving(&new.etag), "o-2")).await;
+    refused(gone, Code::FailedPrecondition, "WRONG_STATE");
+
+    propose(&running, Some("o-1"), changes(), OTHER).await.unwrap();
     directory
         .approve_directory(acting(approving(&new.etag), "o-2"))
         .await
         .unwrap();
     let gone = directory.approve_directory(acting(approving(&new.etag), "o-2")).await;
     refused(gone, Code::FailedPrecondition, "WRONG_STATE");
+    running.finish().await;
+}
+
+/// Who holds a token can write any name beside it.
+async fn p7_two_names_by_one_token_are_one_person(backend: Backend) {
+    let running = Running::start(backend).await;
+    running.fixture.open(&[gambling()]).await;
+    let before = running.fixture.store.active().digests();
+    let proposed = propose(&running, Some("o-1"), changes(), GUSU).await.unwrap();
+    let name = propose_rules(&running, "o-1").await;
+    let mut directory = running.directory("operator");
+    let directory = directory
+        .approve_directory(acting(approving(&proposed.etag), "o-2"))
+        .await;
+    let set = rules(&running)
+        .approve_rule_set(acting(approving_rules(&name), "o-2"))
+        .await;
+    let refusals = [
+        refused(directory, Code::PermissionDenied, "DENIED"),
+        refused(set, Code::PermissionDenied, "DENIED"),
+    ];
+    for refusal in refusals {
+        let told = refusal.message();
+        assert!(
+            told.contains("names both officers itself") && told.contains("remit token add"),
+            "{told}"
+        );
+    }
+    assert_eq!(running.fixture.store.active().digests(), before);
+    running.finish().await;
+}
+
+async fn a_repeat_by_another_officer_is_another_request(backend: Backend) {
+    let running = Running::start(backend).await;
+    running.fixture.open(&[gambling()]).await;
+    let spec = |number| DirectorySpec {
+        request_id: uuid::Uuid::from_u128(number).to_string(),
+        ..changes()
+    };
+    let first = propose(&running, Some("o-1"), spec(1), GUSU).await.unwrap();
+    let again = propose(&running, Some("O-1"), spec(1), GUSU).await.unwrap();
+    assert_eq!(again, first);
+    let other = propose(&running, Some("o-3"), spec(1), GUSU).await;
+    refused(other, Code::AlreadyExists, "REQUEST_ID_REUSED");
+
+    let mut directory = running.directory("operator-second");
+    let request = ApproveDirectoryRequest {
+        request_id: uuid::Uuid::from_u128(2).to_string(),
+        ..approving(&first.etag)
+    };
+    directory
+        .approve_directory(acting(request.clone(), "o-2"))
+        .await
+        .unwrap();
+    let other = directory.approve_directory(acting(request, "o-1")).await;
+    refused(other, Code::AlreadyExists, "REQUEST_ID_REUSED");
+
+    let name = propose_rules(&running, "o-1").await;
+    let mut rules = rules_of(&running, "operator-second");
+    let request = ApproveRuleSetRequest {
+        request_id: uuid::Uuid::from_u128(3).to_string(),
+        ..approving_rules(&name)
+    };
+    rules.approve_rule_set(acting(request.clone(), "o-2")).await.unwrap();
+    let other = rules.approve_rule_set(acting(request, "o-1")).await;
+    refused(other, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    running.finish().await;
+}
+
+async fn p7_a_look_is_refused_as_the_approval_is_and_names_cases_to_those_who_may_see_them(backend: Backend) {
+    let running = Running::start(backend).await;
+    running.fixture.open(&[official()]).await;
+    let remove = "remove: [police-450100]\n";
+    let proposed = propose(&running, Some("o-1"), changes(), remove).await.unwrap();
+    let look = |etag: &str| ApproveDirectoryRequest {
+        validate_only: true,
+        ..approving(etag)
+    };
+    // Nobody in particular looks; the warnings are there, as the first had them.
+    let mut second = running.directory("operator-second");
+    let seen = second.approve_directory(look(&proposed.etag)).await.unwrap();
+    let seen = seen.into_inner();
+    assert_eq!(
+        (&seen.findings, &seen.differences),
+        (&proposed.findings, &proposed.differences)
+    );
+    let second_looks = second.approve_directory(acting(look(&proposed.etag), "o-2")).await;
+    assert!(!second_looks.unwrap().into_inner().applied);
+    for (system, officer) in [("operator-second", "O-1"), ("operator", "o-2")] {
+        let request = acting(look(&proposed.etag), officer);
+        let answer = running.directory(system).approve_directory(request).await;
+        refused(answer, Code::PermissionDenied, "DENIED");
+    }
+
+    let case = running.fixture.open(&[gambling()]).await[0];
+    let case = format!("cases/{case}");
+    for request in [look(&proposed.etag), approving(&proposed.etag)] {
+        for (system, names_cases) in [("operator-second", true), ("only-directory-editor", false)] {
+            let request = acting(request.clone(), "o-2");
+            let answer = running.directory(system).approve_directory(request).await;
+            let status = refused(answer, Code::FailedPrecondition, "WRONG_STATE");
+            let told = status.message();
+            assert!(told.contains("would lose their owner: `police-450100` owns "), "{told}");
+            assert_eq!(told.contains(&case), names_cases, "{told}");
+            assert_eq!(told.contains("owns 1;"), !names_cases, "{told}");
+        }
+    }
+    for (system, name) in [("operator", case.as_str()), ("only-directory-editor", "")] {
+        let spec = DirectorySpec {
+            validate_only: true,
+            ..changes()
+        };
+        let sent = acting(futures::stream::iter(parts(spec, remove)), "o-1");
+        let tried = running.directory(system).apply_directory(sent).await.unwrap();
+        let [only] = tried.get_ref().ownerless.as_slice() else {
+            panic!("{tried:?}")
+        };
+        assert_eq!(
+            (only.case_name.as_str(), only.owner.as_str()),
+            (name, "agencies/police-450100")
+        );
+    }
+
+    // Of a rule set the reason is shown for which no simulation was waited for.
+    let name = propose_rules(&running, "o-1").await;
+    let look = ApproveRuleSetRequest {
+        validate_only: true,
+        ..approving_rules(&name)
+    };
+    let mut rules = rules_of(&running, "operator-second");
+    let seen = rules.approve_rule_set(look.clone()).await.unwrap().into_inner();
+    assert_eq!(seen.purpose, "without a simulation: order of the ministry");
+    assert!(!seen.rule_set.unwrap().active);
+    let same = rules.approve_rule_set(acting(look, "o-1")).await;
+    refused(same, Code::PermissionDenied, "DENIED");
     running.finish().await;
 }

@@ -11,7 +11,7 @@ use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
 
 use super::{
-    Activated, Activation, Created, Hand, NAMED, NewVersion, Ownerless, PastActivation, Proposal, Request,
+    Activated, Activation, Created, Hand, NAMED, NewVersion, Ownerless, PastActivation, Person, Proposal, Request,
     kept::{Reads, keep, read_directory, read_rule_set},
 };
 use crate::{
@@ -265,30 +265,35 @@ pub(in crate::store) async fn try_activate(
     let mut proposals = Vec::new();
     match &activation.hand {
         // What nothing was routed by yet, one person sets up.
-        Hand::First { .. } if !is_in_use(tx).await? => {}
-        Hand::First { officer: None } => return Ok(Activated::Nameless),
-        Hand::First { officer: Some(officer) } => {
+        Hand::First(_) if !is_in_use(tx).await? => {}
+        Hand::First(None) => return Ok(Activated::Nameless),
+        Hand::First(Some(person)) => {
             let mut deliveries = Vec::new();
             for kind in switched {
                 let current = versions.of(kind);
-                deliveries.push(propose(tx, kind, current, activation, officer, entropy, now).await?);
+                deliveries.push(propose(tx, kind, current, (activation, person), entropy, now).await?);
                 update(tx, kind, current).await?;
             }
             journal::append(tx, deliveries).await?;
             keep_answer(tx, request, |request| &request.proposed, now).await?;
             return Ok(Activated::Proposed);
         }
-        Hand::Second { officer } => {
+        hand @ (Hand::Second(_) | Hand::Look(_)) => {
             for kind in &switched {
                 let found = proposed_in(tx, *kind).await?;
-                let fits = |found: &Proposal| (found.digest, found.against) == (next.of(*kind), seen.of(*kind));
+                let fits = |found: &Proposal| (found.digest, found.against) == (next.of(*kind), seen);
                 let Some(found) = found.filter(fits) else {
                     return Ok(Activated::NotProposed);
                 };
-                if found.officer == *officer {
-                    return Ok(Activated::SamePerson);
+                if let Hand::Second(person) | Hand::Look(Some(person)) = hand
+                    && let Err(same) = person.check_other(&found.by)
+                {
+                    return Ok(Activated::Same(same));
                 }
                 proposals.push(found);
+            }
+            if matches!(hand, Hand::Look(_)) {
+                return Ok(Activated::Approvable);
             }
         }
     }
@@ -302,13 +307,9 @@ pub(in crate::store) async fn try_activate(
         let proposal = proposals.get(at);
         deliveries.push(switch(tx, kind, current, before, (activation, proposal), entropy, now).await?);
         update(tx, kind, current).await?;
-        // Whatever else was proposed was compared with what is no longer in force.
-        tx.execute(
-            "DELETE FROM version_proposals WHERE kind = $1",
-            vec![kind.as_str().into()],
-        )
-        .await?;
     }
+    // Whatever else was proposed, of either kind, was compared with a pair that is no longer in force.
+    tx.execute("DELETE FROM version_proposals", vec![]).await?;
     journal::append(tx, deliveries).await?;
     keep_answer(tx, request, |request| &request.done, now).await?;
     Ok(Activated::Done(Arc::new(Active {
@@ -328,8 +329,10 @@ const PROPOSALS: Insert = Insert::into(
     &[
         ("kind", Kind::Text),
         ("digest", Kind::Bytes),
-        ("against", Kind::Bytes),
+        ("against_directory", Kind::Bytes),
+        ("against_rules", Kind::Bytes),
         ("officer", Kind::Text),
+        ("is_signed", Kind::Int),
         ("system", Kind::Text),
         ("purpose", Kind::Text),
         ("propose_time", Kind::Int),
@@ -342,8 +345,7 @@ async fn propose(
     tx: &mut Tx,
     kind: VersionKind,
     current: &mut ActiveVersion,
-    activation: &Activation,
-    officer: &str,
+    (activation, person): (&Activation, &Person),
     entropy: &dyn Entropy,
     now: Time,
 ) -> Result<Delivery, Error> {
@@ -378,9 +380,11 @@ async fn propose(
     let row = [
         kind.as_str().into(),
         digest.into(),
-        current.digest.into(),
-        officer.into(),
-        actor.system.as_str().into(),
+        activation.seen.directory.into(),
+        activation.seen.rules.into(),
+        person.name.as_str().into(),
+        i64::from(person.is_signed).into(),
+        person.system.as_str().into(),
         activation.purpose.as_str().into(),
         now.0.into(),
         change.event_id.to_string().into(),
@@ -389,8 +393,8 @@ async fn propose(
     Ok(delivery)
 }
 
-const PROPOSED: &str = "SELECT digest, against, officer, system, purpose, propose_time, event_id FROM version_proposals \
-                        WHERE kind = $1";
+const PROPOSED: &str = "SELECT digest, against_directory, against_rules, officer, is_signed, system, purpose, propose_time, \
+                        event_id FROM version_proposals WHERE kind = $1";
 
 /// What is proposed of a kind.
 pub(in crate::store) async fn proposal(db: &Db, kind: VersionKind) -> Result<Option<Proposal>, Error> {
@@ -406,9 +410,15 @@ async fn proposed_in(tx: &mut Tx, kind: VersionKind) -> Result<Option<Proposal>,
 fn read_proposal(row: &Row) -> Result<Proposal, Error> {
     Ok(Proposal {
         digest: row.array("digest", "digest")?,
-        against: row.array("against", "digest")?,
-        officer: row.get("officer")?,
-        system: row.get("system")?,
+        against: Digests {
+            directory: row.array("against_directory", "digest")?,
+            rules: row.array("against_rules", "digest")?,
+        },
+        by: Person {
+            name: row.get("officer")?,
+            is_signed: row.get::<i64>("is_signed")? != 0,
+            system: row.get("system")?,
+        },
         purpose: row.get("purpose")?,
         propose_time: Time(row.get("propose_time")?),
         event_id: rows::uuid(row, "event_id")?,
@@ -476,7 +486,7 @@ pub(crate) async fn try_seed(
     let activation = Activation {
         next: first.clone(),
         seen: versions.digests(),
-        hand: Hand::First { officer: None },
+        hand: Hand::First(None),
         difference: VersionDifference::default(),
         purpose: String::new(),
         actor,
