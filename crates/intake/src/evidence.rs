@@ -12,7 +12,7 @@
 //!
 //! Of an upload with a request id that breaks off, what arrived stays for a day where files arrive
 //! (`../store/evidence/partial.rs`), and another one begins with a copy of it: two never write one
-//! file.
+//! file, and only the last that began notes what has arrived.
 //!
 //! Invariants: a row's file is on disk under its id until the row says that it expired. A file
 //! without a row was never acknowledged and is removed. No file is held in memory as a whole,

@@ -118,6 +118,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0016_uploads.sql"),
             include_str!("../migrations/postgres/0016_uploads.sql"),
         ),
+        (
+            "upload writers",
+            include_str!("../migrations/sqlite/0017_upload_writers.sql"),
+            include_str!("../migrations/postgres/0017_upload_writers.sql"),
+        ),
     ],
 };
 

@@ -87,7 +87,7 @@ impl Service {
             limits: self.limits,
             key: self.fingerprint_key,
             caller: &caller.system,
-            now: self.clock.now(),
+            clock: &self.clock,
         };
         let Received {
             announced,

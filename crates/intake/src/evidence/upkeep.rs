@@ -105,7 +105,10 @@ impl Upkeep {
             self.store.removed(&removed).await?;
         }
         loop {
-            let forgotten = self.store.forget_partials(uploaded_before(self.clock.now())).await?;
+            let now = self.clock.now();
+            let before = uploaded_before(now);
+            // One that runs goes on, however long ago its first try began.
+            let forgotten = self.store.forget_partials(before, now.plus_seconds(-STALE)).await?;
             if forgotten.is_empty() {
                 return Ok(());
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use api::intake::{EvidenceSpec, UploadEvidenceRequest};
 use bytes::BytesMut;
 use futures::Stream;
-use journal::{Bytes32, Time, keyed_hash};
+use journal::{Bytes32, Clock, keyed_hash};
 use rpc::{Failure, upload::Upload};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     category::Categories,
-    store::evidence::{EvidenceStore, Kept, Partial},
+    store::evidence::{Begun, EvidenceStore, Kept, Partial},
 };
 
 /// Bytes of a file's beginning used to detect its type.
@@ -56,7 +56,7 @@ pub(super) struct Receiving<'r> {
     pub(super) key: Bytes32,
     /// Who sends it.
     pub(super) caller: &'r str,
-    pub(super) now: Time,
+    pub(super) clock: &'r Arc<dyn Clock>,
 }
 
 impl Receiving<'_> {
@@ -72,8 +72,9 @@ impl Receiving<'_> {
         self.forget_forbidden(&spec).await?;
         let announced = check::announced(spec, self.limits.file_bytes, self.categories)?;
         let fingerprint = self.fingerprint(&announced);
+        let now = self.clock.now();
         let earlier = match announced.request_id {
-            Some(request_id) => self.store.partial(self.caller, request_id, self.now).await?,
+            Some(request_id) => self.store.partial(self.caller, request_id, now).await?,
             None => None,
         };
         let earlier = earlier.filter(|earlier| earlier.fingerprint == fingerprint);
@@ -93,21 +94,34 @@ impl Receiving<'_> {
             file: Some(self.vault.begin(id).await.map_err(unwritten)?),
             store: Arc::clone(self.store),
             vault: Arc::clone(self.vault),
+            clock: Arc::clone(self.clock),
             caller: self.caller.to_owned(),
             request_id: announced.request_id,
             partial: Partial {
                 file: id,
                 fingerprint,
                 received: 0,
-                begin_time: self.now,
+                begin_time: now,
             },
             noted: 0,
-            is_first: true,
             is_lost: false,
         };
-        if let Some(earlier) = earlier.filter(|_| announced.offset > 0) {
-            self.copy(earlier.file, announced.offset, &mut arriving, &mut hashed)
-                .await?;
+        let earlier = arriving.begin().await?;
+        if announced.offset > 0 {
+            let copied = match earlier {
+                Some(earlier) => {
+                    self.copy(earlier.file, announced.offset, &mut arriving, &mut hashed)
+                        .await?
+                }
+                None => false,
+            };
+            if !copied {
+                arriving.forget().await?;
+                return Err(Failure::invalid(
+                    "spec.offset_bytes",
+                    "is of bytes that are gone; upload the file from its beginning",
+                ));
+            }
         }
         while let Some(data) = upload.next(announced.size - announced.offset).await? {
             hashed.update(&data);
@@ -116,7 +130,6 @@ impl Receiving<'_> {
         let sha256 = hashed.digest.finalize().into();
         if announced.sha256.is_some_and(|announced| announced != sha256) {
             // Going on behind it would come to the same.
-            arriving.is_lost = true;
             arriving.forget().await?;
             return Err(Failure::invalid(
                 "spec.sha256",
@@ -154,32 +167,29 @@ impl Receiving<'_> {
     }
 
     /// Begins a file with what arrived before: hashed again, as what is on disk is what counts.
+    /// Whether that was there.
     async fn copy(
         &self,
         earlier: Uuid,
         offset: u64,
         arriving: &mut Arriving,
         hashed: &mut Hashed,
-    ) -> Result<(), Failure> {
-        let lost = || {
-            Failure::invalid(
-                "spec.offset_bytes",
-                "is of bytes that are gone; upload the file from its beginning",
-            )
+    ) -> Result<bool, Failure> {
+        let Some(kept) = self.vault.open_kept(earlier).await.map_err(unwritten)? else {
+            return Ok(false);
         };
-        let kept = self.vault.open_kept(earlier).await.map_err(unwritten)?;
-        let mut kept = kept.ok_or_else(lost)?.take(offset);
+        let mut kept = kept.take(offset);
         let mut copied = 0;
         while copied < offset {
             let mut data = BytesMut::with_capacity(CHUNK);
             if kept.read_buf(&mut data).await.map_err(unwritten)? == 0 {
-                return Err(lost());
+                return Ok(false);
             }
             copied += data.len() as u64;
             hashed.update(&data);
             arriving.append(data.freeze()).await?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -202,18 +212,42 @@ struct Arriving {
     file: Option<Box<dyn Unfinished>>,
     store: Arc<dyn EvidenceStore>,
     vault: Arc<dyn Vault>,
+    clock: Arc<dyn Clock>,
     caller: String,
     request_id: Option<Uuid>,
     partial: Partial,
-    /// Of the bytes that arrived, those that are noted.
+    /// Bytes that are noted, of this try or of one before: fewer are not noted.
     noted: u64,
-    /// Whether nothing of it is noted yet.
-    is_first: bool,
     /// Whether nothing is to be kept of it.
     is_lost: bool,
 }
 
 impl Arriving {
+    /// Makes it the one of its request id. Returns what has arrived before.
+    async fn begin(&mut self) -> Result<Option<Partial>, Failure> {
+        let Some(request_id) = self.request_id else {
+            return Ok(None);
+        };
+        let begun = self
+            .store
+            .begin_partial(&self.caller, request_id, &self.partial)
+            .await?;
+        match begun {
+            Begun::Begun { earlier, stale } => {
+                self.noted = earlier.map_or(0, |earlier| earlier.received);
+                if let Some(stale) = stale {
+                    self.vault.discard(stale).await.map_err(unwritten)?;
+                }
+                Ok(earlier)
+            }
+            // It goes on, and is kept no more than one without a request id.
+            Begun::Full => {
+                self.is_lost = true;
+                Ok(None)
+            }
+        }
+    }
+
     async fn append(&mut self, data: bytes::Bytes) -> Result<(), Failure> {
         let length = data.len() as u64;
         let file = self.file.as_mut().ok_or(Failure::DeadlineExceeded)?;
@@ -224,7 +258,7 @@ impl Arriving {
 
     async fn write(&mut self, data: bytes::Bytes) -> Result<(), Failure> {
         self.append(data).await?;
-        if self.request_id.is_some() && !self.is_lost && self.partial.received - self.noted >= NOTE {
+        if self.request_id.is_some() && !self.is_lost && self.partial.received.saturating_sub(self.noted) >= NOTE {
             self.note().await?;
         }
         Ok(())
@@ -238,17 +272,15 @@ impl Arriving {
         file.keep().await.map_err(unwritten)?;
         let kept = self
             .store
-            .keep_partial(&self.caller, request_id, &self.partial, self.is_first)
+            .keep_partial(&self.caller, request_id, &self.partial, self.clock.now())
             .await?;
         match kept {
             Kept::Noted(earlier) => {
-                (self.is_first, self.noted) = (false, self.partial.received);
+                self.noted = self.partial.received;
                 if let Some(earlier) = earlier {
                     self.vault.discard(earlier).await.map_err(unwritten)?;
                 }
             }
-            // It goes on, and is kept no more than one without a request id.
-            Kept::Full => self.lose().await?,
             Kept::TakenOver => {
                 self.lose().await?;
                 return Err(Failure::EtagMismatch);
@@ -262,20 +294,23 @@ impl Arriving {
         self.vault.discard(self.partial.file).await.map_err(unwritten)
     }
 
-    /// Forgets what is noted of it.
+    /// Forgets what is noted of it, by whichever try: going on there would come to the same.
     async fn forget(&mut self) -> Result<(), Failure> {
-        if let (Some(request_id), false) = (self.request_id, self.is_first) {
-            self.store.forget_partial(&self.caller, request_id).await?;
+        if let (Some(request_id), false) = (self.request_id, self.is_lost) {
+            let (store, own) = (Arc::clone(&self.store), self.partial.file);
+            let earlier = store.give_up_partial(&self.caller, request_id, own, true).await?;
+            if let Some(earlier) = earlier.filter(|earlier| *earlier != own) {
+                self.vault.discard(earlier).await.map_err(unwritten)?;
+            }
         }
-        self.vault.discard(self.partial.file).await.map_err(unwritten)
+        self.lose().await
     }
 }
 
 impl Drop for Arriving {
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
-        let nothing_new = self.partial.received == 0 || self.partial.received == self.noted;
-        let (Some(_), false, false) = (self.request_id, self.is_lost, nothing_new) else {
+        let (Some(request_id), false) = (self.request_id, self.is_lost) else {
             return;
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -285,16 +320,26 @@ impl Drop for Arriving {
             file: Some(file),
             store: Arc::clone(&self.store),
             vault: Arc::clone(&self.vault),
+            clock: Arc::clone(&self.clock),
             caller: std::mem::take(&mut self.caller),
             request_id: self.request_id,
             partial: self.partial,
             noted: self.noted,
-            is_first: self.is_first,
-            is_lost: false,
+            // Once: dropped by a runtime that ends, it would be spawned again without end.
+            is_lost: true,
         };
         // Whoever was cut off waits for nothing.
         runtime.spawn(async move {
-            if let Err(failure) = kept.note().await {
+            let ended = match kept.partial.received > kept.noted {
+                true => kept.note().await,
+                false => kept
+                    .store
+                    .give_up_partial(&kept.caller, request_id, kept.partial.file, false)
+                    .await
+                    .map(drop)
+                    .map_err(Failure::from),
+            };
+            if let Err(failure) = ended {
                 tracing::debug!(?failure, "of an upload that broke off, the last part is not kept");
             }
             // Once, whatever came of it.

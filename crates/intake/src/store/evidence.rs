@@ -4,7 +4,7 @@
 mod partial;
 mod rows;
 
-pub use partial::{Kept, Partial, UPLOADS_PER_CALLER};
+pub use partial::{Begun, Kept, Partial, UPLOADS_PER_CALLER};
 pub(super) use rows::{judge_locked, lock};
 
 use std::collections::BTreeSet;
@@ -160,22 +160,29 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// What has arrived of an upload that broke off; `None` if nothing has, or it began too long ago.
     async fn partial(&self, caller: &str, request_id: Uuid, now: Time) -> Result<Option<Partial>, Error>;
 
-    /// Notes how much of an upload is durable. One that has just begun takes over from what was
-    /// noted of its id; one from which another has taken over is not noted.
-    async fn keep_partial(
+    /// Makes an upload the one of its id: no other notes anything of that from now on. What has
+    /// arrived of the same announcement stays noted; what is noted of another does not.
+    async fn begin_partial(&self, caller: &str, request_id: Uuid, partial: &Partial) -> Result<Begun, Error>;
+
+    /// Notes how much of an upload is durable, if it is the one of its id.
+    async fn keep_partial(&self, caller: &str, request_id: Uuid, partial: &Partial, now: Time) -> Result<Kept, Error>;
+
+    /// Ends an upload, if it is the one of its id: what is noted is forgotten if it is useless, or
+    /// nothing has arrived. Returns the file of what was forgotten.
+    async fn give_up_partial(
         &self,
         caller: &str,
         request_id: Uuid,
-        partial: &Partial,
-        is_first: bool,
-    ) -> Result<Kept, Error>;
+        writer: Uuid,
+        is_useless: bool,
+    ) -> Result<Option<Uuid>, Error>;
 
     /// Forgets what was noted of an upload, and returns the file of it.
     async fn forget_partial(&self, caller: &str, request_id: Uuid) -> Result<Option<Uuid>, Error>;
 
-    /// Forgets what was noted of uploads that began before a moment; a hundred at most. Returns
-    /// their files.
-    async fn forget_partials(&self, before: Time) -> Result<Vec<Uuid>, Error>;
+    /// Forgets what was noted of uploads that began before a moment and were not heard of since
+    /// another; a hundred at most. Returns their files.
+    async fn forget_partials(&self, before: Time, silent_since: Time) -> Result<Vec<Uuid>, Error>;
 
     /// The files of all that is noted of uploads.
     async fn partials(&self) -> Result<BTreeSet<Uuid>, Error>;

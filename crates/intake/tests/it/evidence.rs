@@ -13,8 +13,11 @@ use api::intake::{
 };
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use intake::evidence::{Folder, Limits, Vault as _};
-use journal::{SeededEntropy, ordered_id};
+use intake::{
+    evidence::{Folder, Limits, Vault as _},
+    store::evidence::{Begun, EvidenceStore as _, Kept, Partial},
+};
+use journal::{SeededEntropy, Time, ordered_id};
 use sha2::{Digest as _, Sha256};
 use testkit::Backend;
 use tokio::sync::mpsc;
@@ -36,6 +39,9 @@ testkit::on_each_backend!(
     an_upload_that_breaks_off_goes_on_at_another_replica,
     an_upload_that_another_takes_over_ends_and_neither_writes_into_the_other,
     p1_what_broke_off_is_kept_for_a_day_and_no_longer,
+    an_upload_beyond_those_that_are_kept_comes_to_its_end,
+    what_a_stale_upload_notes_late_counts_for_nothing,
+    what_cannot_be_gone_on_with_is_forgotten,
 );
 
 const ABUSE: &str = "categories/child-sexual-abuse-material";
@@ -1137,5 +1143,185 @@ async fn p1_what_broke_off_is_kept_for_a_day_and_no_longer(backend: Backend) {
     assert_eq!(arrived(&served, "hotline", 1).await.unwrap_err().code(), Code::NotFound);
     let _later = serve_at(backend.url(), rpc::Limits::default(), &site).await;
     until(async || site.files().is_empty()).await;
+    assert_eq!(count(&served.db, "SELECT count(*) FROM uploads").await, 0);
+}
+
+fn partial(file: u128, received: u64, begin_time: Time) -> Partial {
+    Partial {
+        file: uuid::Uuid::from_u128(file),
+        fingerprint: [1; 32],
+        received,
+        begin_time,
+    }
+}
+
+/// Beyond 64 nothing is kept of one; it is taken all the same, also behind the first note.
+async fn an_upload_beyond_those_that_are_kept_comes_to_its_end(backend: Backend) {
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    let store = &served.faults.inner;
+    for i in 0..64 {
+        let (id, partial) = (uuid::Uuid::from_u128(100 + i), partial(100 + i, 1, NOW));
+        store.begin_partial("hotline", id, &partial).await.unwrap();
+        let kept = store.keep_partial("hotline", id, &partial, NOW).await.unwrap();
+        assert_eq!(kept, Kept::Noted(None));
+    }
+    let bytes: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_be_bytes).collect();
+    for (request_id, comes_to_its_end) in [(1, false), (2, true)] {
+        let open = Open::begin(&served, "hotline", resumable(bytes.len(), request_id)).await;
+        open.send(&bytes[..17 << 20]).await;
+        if comes_to_its_end {
+            open.send(&bytes[17 << 20..]).await;
+            drop(open.messages);
+            let evidence = open.call.await.unwrap().unwrap();
+            assert_eq!(evidence.sha256, Sha256::digest(&bytes).to_vec());
+            let files = served.site.files();
+            assert!(files.len() == 1 && std::fs::read(&files[0]).unwrap() == bytes);
+        } else {
+            open.breaks_off().await;
+            until(async || served.site.files().is_empty()).await;
+        }
+        let missing = arrived(&served, "hotline", request_id).await.unwrap_err();
+        assert_eq!(missing.code(), Code::NotFound);
+    }
+    assert_eq!(count(&served.db, "SELECT count(*) FROM uploads").await, 64);
+}
+
+/// The notes come late: after another upload has begun, after that has come to its end, and after
+/// it was known for what nobody may have.
+async fn what_a_stale_upload_notes_late_counts_for_nothing(backend: Backend) {
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    let store = &served.faults.inner;
+    let id = uuid::Uuid::from_u128(1);
+    let (stale, newer) = (partial(11, 30, NOW), partial(12, 20, NOW));
+    let begin = async |partial: &Partial| store.begin_partial("hotline", id, partial).await.unwrap();
+    let keep = async |partial: &Partial| store.keep_partial("hotline", id, partial, NOW).await.unwrap();
+    let nothing = Begun::Begun {
+        earlier: None,
+        stale: None,
+    };
+    assert_eq!(begin(&stale).await, nothing);
+    assert_eq!(begin(&newer).await, nothing);
+    assert_eq!(keep(&stale).await, Kept::TakenOver);
+    assert_eq!(keep(&newer).await, Kept::Noted(None));
+    assert_eq!(keep(&stale).await, Kept::TakenOver);
+    for is_useless in [true, false] {
+        let given_up = store.give_up_partial("hotline", id, stale.file, is_useless).await;
+        assert_eq!(given_up.unwrap(), None, "it is not its own");
+    }
+    assert_eq!(store.partial("hotline", id, NOW).await.unwrap(), Some(newer));
+    // A third goes on with what the second noted.
+    let third = partial(13, 25, NOW.plus_seconds(80_000));
+    let earlier = Some(newer);
+    assert_eq!(begin(&third).await, Begun::Begun { earlier, stale: None });
+    assert_eq!(keep(&newer).await, Kept::TakenOver);
+    // While it runs, a day since the first try does not end it.
+    let day = NOW.plus_seconds(86_400);
+    let none = store.forget_partials(NOW, NOW.plus_seconds(79_999)).await.unwrap();
+    assert_eq!(none, Vec::<uuid::Uuid>::new());
+    assert_eq!(keep(&third).await, Kept::Noted(Some(newer.file)));
+    // Begun again when the day is over, it begins anew.
+    let fourth = partial(14, 5, day);
+    let stale_file = Some(third.file);
+    assert_eq!(
+        begin(&fourth).await,
+        Begun::Begun {
+            earlier: None,
+            stale: stale_file
+        }
+    );
+    assert_eq!(store.forget_partial("hotline", id).await.unwrap(), Some(fourth.file));
+    assert_eq!(
+        keep(&fourth).await,
+        Kept::TakenOver,
+        "it came to its end, or is forbidden"
+    );
+    assert_eq!(count(&served.db, "SELECT count(*) FROM uploads").await, 0);
+
+    // So over the wire, where the last note is that of breaking off.
+    let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_be_bytes).collect();
+    for is_forbidden in [false, true] {
+        let request_id = 2 + u128::from(is_forbidden);
+        let files = served.site.files().len();
+        let open = Open::begin(&served, "hotline", resumable(bytes.len(), request_id)).await;
+        open.send(&bytes[..500_000]).await;
+        until(async || {
+            let files = served.site.files();
+            files
+                .iter()
+                .any(|file| file.metadata().is_ok_and(|it| it.len() == 500_000))
+        })
+        .await;
+        if is_forbidden {
+            let spec = EvidenceSpec {
+                category: ABUSE.to_owned(),
+                ..resumable(bytes.len(), request_id)
+            };
+            send(&served, "hotline", vec![first(spec)]).await.unwrap_err();
+        } else {
+            let whole = Open::begin(&served, "hotline", resumable(bytes.len(), request_id)).await;
+            whole.send(&bytes).await;
+            drop(whole.messages);
+            whole.call.await.unwrap().unwrap();
+        }
+        open.breaks_off().await;
+        let left = files + usize::from(!is_forbidden);
+        until(async || served.site.files().len() == left).await;
+        assert_eq!(count(&served.db, "SELECT count(*) FROM uploads").await, 0);
+        let missing = arrived(&served, "hotline", request_id).await.unwrap_err();
+        assert_eq!(missing.code(), Code::NotFound);
+    }
+}
+
+/// Bytes that are not those announced, and bytes that are gone; and what is there is not lost by a
+/// shorter try.
+async fn what_cannot_be_gone_on_with_is_forgotten(backend: Backend) {
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    let breaks_off = async |request_id, bytes: &'static [u8], arrives: i64| {
+        let announced = EvidenceSpec {
+            sha256: Sha256::digest(b"the whole file").to_vec().into(),
+            ..resumable(14, request_id)
+        };
+        let open = Open::begin(&served, "hotline", announced).await;
+        open.send(bytes).await;
+        let length = bytes.len() as u64;
+        until(async || {
+            let files = served.site.files();
+            files
+                .iter()
+                .any(|file| file.metadata().is_ok_and(|it| it.len() == length))
+        })
+        .await;
+        open.breaks_off().await;
+        until(async || {
+            arrived(&served, "hotline", request_id)
+                .await
+                .is_ok_and(|it| it == arrives)
+                && served.site.files().len() == 1
+        })
+        .await;
+    };
+    let go_on = async |request_id, from: i64, rest: &'static [u8]| {
+        let announced = EvidenceSpec {
+            sha256: Sha256::digest(b"the whole file").to_vec().into(),
+            offset_bytes: from,
+            ..resumable(14, request_id)
+        };
+        send(&served, "hotline", vec![first(announced), data(rest)]).await
+    };
+    breaks_off(1, b"another", 7).await;
+    let status = go_on(1, 7, b"le file").await.unwrap_err();
+    assert_eq!(fields(&status), ["spec.sha256"]);
+    assert_eq!(arrived(&served, "hotline", 1).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(served.site.files(), Vec::<std::path::PathBuf>::new());
+    breaks_off(1, b"the whole", 9).await;
+    std::fs::remove_file(&served.site.files()[0]).unwrap();
+    let status = go_on(1, 9, b" file").await.unwrap_err();
+    assert_eq!(fields(&status), ["spec.offset_bytes"]);
+    assert_eq!(arrived(&served, "hotline", 1).await.unwrap_err().code(), Code::NotFound);
+    breaks_off(1, b"the whole", 9).await;
+    breaks_off(1, b"the", 9).await;
+    let evidence = go_on(1, 9, b" file").await.unwrap();
+    assert_eq!(evidence.sha256, Sha256::digest(b"the whole file").to_vec());
+    assert_eq!(served.site.files().len(), 1);
     assert_eq!(count(&served.db, "SELECT count(*) FROM uploads").await, 0);
 }

@@ -38,7 +38,8 @@ use intake::{
         Acceptance, Accepted, Added, Addition, CaseNews, External, Prepared, Sender, Sent, SentReport, SqlStore, Store,
         StoredReport, StoredSupplement, Told, Unconfirmed, UnconfirmedTally, Withdrawal, Withdrawn,
         evidence::{
-            Attachment, Download, EvidenceStore, Kept, Partial, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
+            Attachment, Begun, Download, EvidenceStore, Kept, Partial, StoredEvidence, Tally, Unattachables, Upload,
+            Uploaded,
         },
     },
 };
@@ -322,23 +323,31 @@ impl EvidenceStore for Faulty {
         self.inner.partial(caller, request_id, now).await
     }
 
-    async fn keep_partial(
+    async fn begin_partial(&self, caller: &str, request_id: Uuid, partial: &Partial) -> Result<Begun, Error> {
+        self.inner.begin_partial(caller, request_id, partial).await
+    }
+
+    async fn keep_partial(&self, caller: &str, request_id: Uuid, partial: &Partial, now: Time) -> Result<Kept, Error> {
+        self.around(self.inner.keep_partial(caller, request_id, partial, now))
+            .await
+    }
+
+    async fn give_up_partial(
         &self,
         caller: &str,
         request_id: Uuid,
-        partial: &Partial,
-        is_first: bool,
-    ) -> Result<Kept, Error> {
-        self.around(self.inner.keep_partial(caller, request_id, partial, is_first))
-            .await
+        writer: Uuid,
+        is_useless: bool,
+    ) -> Result<Option<Uuid>, Error> {
+        self.inner.give_up_partial(caller, request_id, writer, is_useless).await
     }
 
     async fn forget_partial(&self, caller: &str, request_id: Uuid) -> Result<Option<Uuid>, Error> {
         self.inner.forget_partial(caller, request_id).await
     }
 
-    async fn forget_partials(&self, before: Time) -> Result<Vec<Uuid>, Error> {
-        self.inner.forget_partials(before).await
+    async fn forget_partials(&self, before: Time, silent_since: Time) -> Result<Vec<Uuid>, Error> {
+        self.inner.forget_partials(before, silent_since).await
     }
 
     async fn partials(&self) -> Result<BTreeSet<Uuid>, Error> {

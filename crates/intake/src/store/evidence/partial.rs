@@ -35,19 +35,35 @@ impl Partial {
     }
 }
 
+/// What an upload that begins finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is the one of its id now.
+    Begun {
+        /// What has arrived of it before.
+        earlier: Option<Partial>,
+        /// A file that was noted of another announcement, or too long ago.
+        stale: Option<Uuid>,
+    },
+    /// The caller has as many as it may have: nothing can be noted of it.
+    Full,
+}
+
 /// What became of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// It is noted; the file that was noted before, if that is another, is no longer needed.
     Noted(Option<Uuid>),
-    /// The caller has as many as it may have.
-    Full,
-    /// Another upload with this id has taken over, or came to its end.
+    /// Another upload with this id has begun, or came to its end, or its file is not wanted.
     TakenOver,
 }
 
 const ONE: &str = "SELECT file, fingerprint, received, begin_time FROM uploads \
                    WHERE caller = $1 AND request_id = $2";
+const LOCKED: &str = "SELECT file, fingerprint, received, begin_time FROM uploads \
+                      WHERE caller = $1 AND request_id = $2 FOR UPDATE";
+const OWN_LOCKED: &str = "SELECT file, fingerprint, received, begin_time FROM uploads \
+                          WHERE caller = $1 AND request_id = $2 AND writer = $3 FOR UPDATE";
 
 fn read(row: &Row) -> Result<Partial, Error> {
     Ok(Partial {
@@ -62,7 +78,68 @@ impl SqlStore {
     pub(super) async fn partial_of(&self, caller: &str, id: Uuid, now: Time) -> Result<Option<Partial>, Error> {
         let row = self.db.fetch_optional(ONE, vec![caller.into(), id.into()]).await?;
         let partial = row.as_ref().map(read).transpose()?;
-        Ok(partial.filter(|partial| now < partial.expire_time()))
+        Ok(partial.filter(|partial| partial.received > 0 && now < partial.expire_time()))
+    }
+
+    pub(super) async fn try_begin_partial(
+        &self,
+        tx: &mut Tx,
+        caller: &str,
+        id: Uuid,
+        partial: &Partial,
+    ) -> Result<Begun, Error> {
+        let found = tx.fetch_optional(LOCKED, vec![caller.into(), id.into()]).await?;
+        let found = found.as_ref().map(read).transpose()?;
+        let is_same =
+            |found: &Partial| found.fingerprint == partial.fingerprint && partial.begin_time < found.expire_time();
+        if found.is_none() {
+            let others = tx
+                .fetch_optional(
+                    "SELECT count(*) AS others FROM uploads WHERE caller = $1",
+                    vec![caller.into()],
+                )
+                .await?;
+            if others.map_or(Ok(0), |row| row.get::<i64>("others"))? >= UPLOADS_PER_CALLER {
+                return Ok(Begun::Full);
+            }
+        }
+        if found.as_ref().is_some_and(is_same) {
+            // Since the first try: going on again and again keeps nothing for ever.
+            tx.execute(
+                "UPDATE uploads SET writer = $3, note_time = $4 WHERE caller = $1 AND request_id = $2",
+                vec![
+                    caller.into(),
+                    id.into(),
+                    partial.file.into(),
+                    partial.begin_time.0.into(),
+                ],
+            )
+            .await?;
+            return Ok(Begun::Begun {
+                earlier: found.filter(|found| found.received > 0),
+                stale: None,
+            });
+        }
+        tx.execute(
+            "INSERT INTO uploads (caller, request_id, fingerprint, file, received, begin_time, writer, note_time) \
+             VALUES ($1, $2, $3, $4, 0, $5, $6, $7) ON CONFLICT (caller, request_id) DO UPDATE SET \
+             fingerprint = excluded.fingerprint, file = excluded.file, received = 0, \
+             begin_time = excluded.begin_time, writer = excluded.writer, note_time = excluded.note_time",
+            vec![
+                caller.into(),
+                id.into(),
+                partial.fingerprint.into(),
+                partial.file.into(),
+                partial.begin_time.0.into(),
+                partial.file.into(),
+                partial.begin_time.0.into(),
+            ],
+        )
+        .await?;
+        Ok(Begun::Begun {
+            earlier: None,
+            stale: found.filter(|found| found.received > 0).map(|found| found.file),
+        })
     }
 
     pub(super) async fn try_keep_partial(
@@ -71,48 +148,50 @@ impl SqlStore {
         caller: &str,
         id: Uuid,
         partial: &Partial,
-        is_first: bool,
+        now: Time,
     ) -> Result<Kept, Error> {
-        let locked = tx
-            .fetch_optional(
-                "SELECT file, fingerprint, received, begin_time FROM uploads \
-                 WHERE caller = $1 AND request_id = $2 FOR UPDATE",
-                vec![caller.into(), id.into()],
-            )
-            .await?;
-        let noted = locked.as_ref().map(read).transpose()?;
-        let is_own = noted.is_some_and(|noted| noted.file == partial.file);
-        if !is_first && !is_own {
+        let own = vec![caller.into(), id.into(), partial.file.into()];
+        let Some(noted) = tx.fetch_optional(OWN_LOCKED, own).await? else {
             return Ok(Kept::TakenOver);
-        }
-        if noted.is_none() {
-            let others = tx
-                .fetch_optional(
-                    "SELECT count(*) AS others FROM uploads WHERE caller = $1",
-                    vec![caller.into()],
-                )
-                .await?;
-            if others.map_or(Ok(0), |row| row.get::<i64>("others"))? >= UPLOADS_PER_CALLER {
-                return Ok(Kept::Full);
-            }
-        }
-        // Since the first try: going on again and again keeps nothing for ever.
-        let begin_time = noted.map_or(partial.begin_time, |noted| noted.begin_time);
+        };
+        let noted = read(&noted)?;
         tx.execute(
-            "INSERT INTO uploads (caller, request_id, fingerprint, file, received, begin_time) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (caller, request_id) DO UPDATE SET \
-             fingerprint = excluded.fingerprint, file = excluded.file, received = excluded.received",
+            "UPDATE uploads SET file = $3, received = $4, note_time = $5 WHERE caller = $1 AND request_id = $2",
             vec![
                 caller.into(),
                 id.into(),
-                partial.fingerprint.into(),
                 partial.file.into(),
                 partial.received.cast_signed().into(),
-                begin_time.0.into(),
+                now.0.into(),
             ],
         )
         .await?;
-        Ok(Kept::Noted(noted.map(|noted| noted.file).filter(|_| !is_own)))
+        // Of one of which nothing is noted, the file is its own affair.
+        let earlier = Some(noted).filter(|noted| noted.received > 0 && noted.file != partial.file);
+        Ok(Kept::Noted(earlier.map(|earlier| earlier.file)))
+    }
+
+    pub(super) async fn try_give_up_partial(
+        &self,
+        tx: &mut Tx,
+        caller: &str,
+        id: Uuid,
+        writer: Uuid,
+        is_useless: bool,
+    ) -> Result<Option<Uuid>, Error> {
+        let gone = tx
+            .fetch_optional(
+                "DELETE FROM uploads WHERE caller = $1 AND request_id = $2 AND writer = $3 AND received <= $4 \
+                 RETURNING file",
+                vec![
+                    caller.into(),
+                    id.into(),
+                    writer.into(),
+                    if is_useless { i64::MAX } else { 0 }.into(),
+                ],
+            )
+            .await?;
+        gone.map(|row| parse_id(&row.get::<String>("file")?)).transpose()
     }
 
     pub(super) async fn try_forget_partial(&self, tx: &mut Tx, caller: &str, id: Uuid) -> Result<Option<Uuid>, Error> {
@@ -125,12 +204,17 @@ impl SqlStore {
         gone.map(|row| parse_id(&row.get::<String>("file")?)).transpose()
     }
 
-    pub(super) async fn try_forget_partials(&self, tx: &mut Tx, before: Time) -> Result<Vec<Uuid>, Error> {
+    pub(super) async fn try_forget_partials(
+        &self,
+        tx: &mut Tx,
+        before: Time,
+        silent_since: Time,
+    ) -> Result<Vec<Uuid>, Error> {
         let gone = tx
             .fetch(
                 "DELETE FROM uploads WHERE (caller, request_id) IN (SELECT caller, request_id FROM uploads \
-                 WHERE begin_time <= $1 ORDER BY begin_time LIMIT 100) RETURNING file",
-                vec![before.0.into()],
+                 WHERE begin_time <= $1 AND note_time <= $2 ORDER BY begin_time LIMIT 100) RETURNING file",
+                vec![before.0.into(), silent_since.0.into()],
             )
             .await?;
         gone.iter().map(|row| parse_id(&row.get::<String>("file")?)).collect()

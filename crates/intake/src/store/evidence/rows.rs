@@ -11,7 +11,7 @@ use sql::{Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Attachment, Download, EvidenceStore, Kept, Partial, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
+    Attachment, Begun, Download, EvidenceStore, Kept, Partial, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
     uploaded_before,
 };
 use crate::{
@@ -543,23 +543,33 @@ impl EvidenceStore for SqlStore {
         self.partial_of(caller, request_id, now).await
     }
 
-    async fn keep_partial(
+    async fn begin_partial(&self, caller: &str, request_id: Uuid, partial: &Partial) -> Result<Begun, Error> {
+        sql::transact!(self.db, |tx| self
+            .try_begin_partial(&mut tx, caller, request_id, partial))
+    }
+
+    async fn keep_partial(&self, caller: &str, request_id: Uuid, partial: &Partial, now: Time) -> Result<Kept, Error> {
+        sql::transact!(self.db, |tx| self
+            .try_keep_partial(&mut tx, caller, request_id, partial, now))
+    }
+
+    async fn give_up_partial(
         &self,
         caller: &str,
         request_id: Uuid,
-        partial: &Partial,
-        is_first: bool,
-    ) -> Result<Kept, Error> {
+        writer: Uuid,
+        is_useless: bool,
+    ) -> Result<Option<Uuid>, Error> {
         sql::transact!(self.db, |tx| self
-            .try_keep_partial(&mut tx, caller, request_id, partial, is_first))
+            .try_give_up_partial(&mut tx, caller, request_id, writer, is_useless))
     }
 
     async fn forget_partial(&self, caller: &str, request_id: Uuid) -> Result<Option<Uuid>, Error> {
         sql::transact!(self.db, |tx| self.try_forget_partial(&mut tx, caller, request_id))
     }
 
-    async fn forget_partials(&self, before: Time) -> Result<Vec<Uuid>, Error> {
-        sql::transact!(self.db, |tx| self.try_forget_partials(&mut tx, before))
+    async fn forget_partials(&self, before: Time, silent_since: Time) -> Result<Vec<Uuid>, Error> {
+        sql::transact!(self.db, |tx| self.try_forget_partials(&mut tx, before, silent_since))
     }
 
     async fn partials(&self) -> Result<BTreeSet<Uuid>, Error> {
