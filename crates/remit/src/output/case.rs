@@ -90,8 +90,10 @@ pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<(
     if !case.prior_case.is_empty() {
         field("follows", &case.prior_case)?;
     }
-    field("opened", time(case.open_time.as_ref()))?;
-    // A superior is not told of changes below it.
+    // A superior is not told when what is below it was opened or changed.
+    if case.open_time.is_some() {
+        field("opened", time(case.open_time.as_ref()))?;
+    }
     if case.update_time.is_some() {
         field("changed", time(case.update_time.as_ref()))?;
     }
