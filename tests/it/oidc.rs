@@ -1,5 +1,5 @@
-//! Callers with tokens of an OIDC issuer that is not ours: `oauth2-mock-server`, which signs with keys
-//! of its own and publishes them as issuers do.
+//! Callers with tokens of an OIDC issuer that is not ours: `oauth2-mock-server`, which signs with
+//! keys of its own and publishes them as issuers do.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -146,7 +146,8 @@ async fn p7_a_caller_of_an_issuer_that_is_not_ours_has_the_roles_of_its_token() 
         refused.message()
     );
     assert_ne!(review(&both).await.code(), Code::PermissionDenied);
-    // Claimed, and not its client's; nothing claimed; a client that nobody maps; another's signature.
+    // Claimed, and not its client's; nothing claimed; a client that nobody maps; another's
+    // signature.
     assert_eq!(list(&issuer.token("desk", "look")).await, Code::PermissionDenied);
     assert_eq!(list(&issuer.token("desk", "")).await, Code::PermissionDenied);
     assert_eq!(list(&issuer.token("somebody", "work")).await, Code::Unauthenticated);

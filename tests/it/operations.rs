@@ -255,8 +255,8 @@ async fn p7_a_reporter_is_revealed_only_for_a_purpose_and_that_is_logged() {
     })
     .await;
 
-    // By the command line, as the lead; an operator may not, whatever the report. A missing report is
-    // answered like one that the caller may not see.
+    // By the command line, as the lead; an operator may not, whatever the report. A missing report
+    // is answered like one that the caller may not see.
     let arguments = [
         "report",
         "reveal",

@@ -296,8 +296,8 @@ impl LogKeys {
 }
 
 impl LogKeys {
-    /// The files that a log keeps its keys in, with their names where the key file is `log.key`: the
-    /// key file, and those beside it, which need not exist.
+    /// The files that a log keeps its keys in, with their names where the key file is `log.key`:
+    /// the key file, and those beside it, which need not exist.
     #[must_use]
     pub fn files(key_file: &Path) -> [(&'static str, PathBuf); 4] {
         let beside = |name: &'static str| (name, beside(key_file, name));

@@ -511,8 +511,8 @@ fn copy(from: &Path, to: &Path) -> Result<Content, Error> {
     copied
 }
 
-/// Reads a regular file, at most a byte more than it should have, and writes it to another, if there
-/// is one.
+/// Reads a regular file, at most a byte more than it should have, and writes it to another, if
+/// there is one.
 fn content(from: &Path, mut to: Option<File>, expected: Option<u64>) -> Result<Content, Error> {
     // Opening a pipe must not wait for a writer.
     let file = OpenOptions::new()

@@ -100,8 +100,8 @@ impl Issuer {
         })
     }
 
-    /// Whether nobody can say what a token with a key of this name is: there are no keys that are still
-    /// believed, or it may be one that the issuer has by now and that cannot be fetched.
+    /// Whether nobody can say what a token with a key of this name is: there are no keys that are
+    /// still believed, or it may be one that the issuer has by now and that cannot be fetched.
     pub(crate) fn is_undecided(&self, key: &str) -> bool {
         match self.keys.now() {
             None => true,

@@ -199,9 +199,9 @@ pub fn secret(entropy: &dyn Entropy) -> String {
     BASE64URL_NOPAD.encode(&secret)
 }
 
-/// The entry of a system by its name, of an agency by its id, or of the operator or the auditor: one
-/// with a valid token, or one that was revoked. A name counts before what a system is for. Those of
-/// Remit's own services nobody else calls with.
+/// The entry of a system by its name, of an agency by its id, or of the operator or the auditor:
+/// one with a valid token, or one that was revoked. A name counts before what a system is for.
+/// Those of Remit's own services nobody else calls with.
 pub fn find_entry<'a>(tokens: &'a [Token], who: &str) -> Option<&'a Token> {
     let is_named = |token: &Token| token.system == who;
     let is_for = |token: &Token| match who {

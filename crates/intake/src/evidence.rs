@@ -6,9 +6,9 @@
 //! `../store/evidence.rs` writes its row and its first change in one transaction, and only then is
 //! the sender answered. A report that refers to it attaches it in the transaction that records the
 //! report. `download.rs` sends it, after the change with recipient and purpose is durable, and
-//! hashes what it sends. `upkeep.rs` expires files that no report referred to in time. A file that is
-//! named for a category that takes none is deleted at once, and its hash stays (`forbid.rs`). `verify.rs`
-//! compares every stored file with its row.
+//! hashes what it sends. `upkeep.rs` expires files that no report referred to in time. A file that
+//! is named for a category that takes none is deleted at once, and its hash stays (`forbid.rs`).
+//! `verify.rs` compares every stored file with its row.
 //!
 //! Of an upload with a request id that breaks off, what arrived stays for a day where files arrive
 //! (`../store/evidence/partial.rs`), and another one begins with a copy of it: two never write one

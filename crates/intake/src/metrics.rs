@@ -21,8 +21,8 @@ telemetry::instruments! {
         reports: Counter<(Category, Outcome)> = ("remit.reports", "{report}"),
         /// Sizes of the evidence files that were taken in; their sum is its volume.
         evidence: Histogram<()> = ("remit.evidence.size", "By", FILE_SIZES),
-        /// Senders that have confirmed what became of their reports before, and have not confirmed all
-        /// of it now.
+        /// Senders that have confirmed what became of their reports before, and have not confirmed
+        /// all of it now.
         unconfirmed: Level<()> = ("remit.reports.unconfirmed.senders", "{sender}"),
         /// Time since the first of what they have not confirmed was recorded.
         unconfirmed_age: Level<()> = ("remit.reports.unconfirmed.age", "s"),

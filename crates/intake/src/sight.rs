@@ -43,8 +43,8 @@ pub(crate) async fn is_hidden(
 }
 
 /// The names of those of these reports, each with its case as routing last told of it, of which
-/// their sender, if it has an agency, must not learn what became. Asked of all, whatever is known of
-/// them: the time of the answer tells nothing of any.
+/// their sender, if it has an agency, must not learn what became. Asked of all, whatever is known
+/// of them: the time of the answer tells nothing of any.
 pub(crate) async fn hidden_of(
     routing: &RoutingInboundServiceClient<Caller>,
     agency: Option<&AgencyId>,

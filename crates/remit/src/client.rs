@@ -64,8 +64,8 @@ pub struct Given {
         help_heading = "Connection"
     )]
     context: Option<String>,
-    /// The caller, from the data directory's tokens: `operator`, `auditor`, the id of an agency, or a system
-    /// [default: operator]
+    /// The caller, from the data directory's tokens: `operator`, `auditor`, the id of an agency, or
+    /// a system [default: operator]
     #[arg(long = "as", global = true, value_name = "WHO", help_heading = "Connection")]
     pub who: Option<String>,
     /// Token to call with; visible to other users of this machine: prefer a file

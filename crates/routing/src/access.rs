@@ -107,8 +107,8 @@ pub const ACCESS: &[Table] = &[
         ],
     },
     register::grpc::ACCESS,
-    // Rule sets show how any report is routed: for those who make, run and inspect them. A replay is
-    // for callers that see the case.
+    // Rule sets show how any report is routed: for those who make, run and inspect them. A replay
+    // is for callers that see the case.
     Table {
         service: "remit.routing.v1.RuleSetService",
         methods: &[

@@ -12,7 +12,8 @@
 //! actions, `withdraw.rs` and the end of `ask_reporter.rs` what it does for reporters. `pause.rs` and
 //! `supervise.rs` have pauses and the ladder of a clock. `part.rs` has the parts in a case and what
 //! each sees, `clock.rs` the clocks, `event.rs` what is logged of a change, `worklist.rs` for whom a
-//! case waits. `assign.rs` has who works on it inside an agency, `deputy.rs` who acts in whose stead.
+//! case waits. `assign.rs` has who works on it inside an agency, `deputy.rs` who acts in whose
+//! stead.
 //! `join.rs` has which cases are linked, and what a joined one takes over.
 //!
 //! To add a verb, write its file and name it in [`Action`].

@@ -157,8 +157,8 @@ impl Ticker {
 
     /// Lets superiors see what is below them, which is a look where nothing is to do; and computes
     /// provisional deadlines again: at start, since a new calendar takes one; in another directory,
-    /// whose agencies may have other calendars; and after a while, for clocks that a replica with an
-    /// older calendar has started since.
+    /// whose agencies may have other calendars; and after a while, for clocks that a replica with
+    /// an older calendar has started since.
     async fn settle_when_due(&self, last: &mut Settled) {
         if let Err(error) = self.oversee().await {
             tracing::warn!(%error, "open cases cannot be read for those above their owners");

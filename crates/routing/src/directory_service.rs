@@ -245,8 +245,8 @@ impl Service {
         self.switching.switch(asked, propose, tell).await
     }
 
-    /// Puts the proposed directory in force, as the second of two people, or shows what would become
-    /// of that.
+    /// Puts the proposed directory in force, as the second of two people, or shows what would
+    /// become of that.
     pub(crate) async fn approve(
         &self,
         caller: &Identity,

@@ -12,10 +12,10 @@
 //! # A case's life
 //!
 //! Agencies read their cases ([`view`]), follow them ([`feed`]) and act on them. A call becomes a
-//! [`Command`](store::Command) (`grpc.rs`, `cases.rs`, `officers.rs`). Concurrent commands share a commit
-//! ([`Store::act`]). The rules of [`case`] turn each into a transition or a refusal. [`clocks`]
-//! hands up cases whose clock has run out. [`upkeep`] deletes what is kept for a limited time. Both
-//! do nothing while the machine's clock is in doubt ([`Timekeeper`]).
+//! [`Command`](store::Command) (`grpc.rs`, `cases.rs`, `officers.rs`). Concurrent commands share a
+//! commit ([`Store::act`]). The rules of [`case`] turn each into a transition or a refusal.
+//! [`clocks`] hands up cases whose clock has run out. [`upkeep`] deletes what is kept for a limited
+//! time. Both do nothing while the machine's clock is in doubt ([`Timekeeper`]).
 //!
 //! What is measured stands in `metrics.rs`.
 //!

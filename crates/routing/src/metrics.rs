@@ -33,8 +33,8 @@ telemetry::instruments! {
         overdue: Level<()> = ("remit.clocks.overdue", "{clock}"),
         /// Time since the first of them ran out; when there is none, the time since the last look.
         lag: Level<()> = ("remit.clocks.lag", "s"),
-        /// Changes of cases that an agency which sees the case has not read, counted up to 10,000: the last one of each
-        /// case, once for each agency.
+        /// Changes of cases that an agency which sees the case has not read, counted up to 10,000:
+        /// the last one of each case, once for each agency.
         unread: Level<()> = ("remit.cases.unread", "{case}"),
         /// Time since the first of them; when there is none, the time since the last look.
         unread_age: Level<()> = ("remit.cases.unread.age", "s"),

@@ -152,8 +152,8 @@ impl Cases {
         })
     }
 
-    /// Moves the next cases of an officer to another or into the pool, or shows which those are. Each
-    /// is assigned like by `AssignCase`, and only if that officer still has it.
+    /// Moves the next cases of an officer to another or into the pool, or shows which those are.
+    /// Each is assigned like by `AssignCase`, and only if that officer still has it.
     pub(crate) async fn move_cases(
         &self,
         caller: &Identity,

@@ -5,8 +5,8 @@
 //! * `links.rs`: links between cases on one subject.
 //! * `notices.rs`: receipts of affected sides. `deputies.rs`: deputies of officers.
 //! * `agency_supervisions.rs`: agencies under supervision.
-//! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `below.rs`: what superiors
-//!   see of the cases below them. `rows.rs`: conversion of rows.
+//! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `below.rs`: what
+//!   superiors see of the cases below them. `rows.rs`: conversion of rows.
 //! * `versions.rs`: directories and rule sets, and the switch between versions.
 //! * `simulations.rs`: simulations and replays.
 
@@ -484,9 +484,9 @@ pub trait Store: Send + Sync + 'static {
     /// cases than can be looked through.
     async fn count(&self, agency: &AgencyId, now: Time, most: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error>;
 
-    /// Open cases whose owners are below an agency, or that one of them owns; what is due first comes
-    /// first. After a cursor, at most `limit`. `None` for the moment in which they follow a new
-    /// directory.
+    /// Open cases whose owners are below an agency, or that one of them owns; what is due first
+    /// comes first. After a cursor, at most `limit`. `None` for the moment in which they follow a
+    /// new directory.
     async fn below(
         &self,
         superior: &AgencyId,
@@ -510,26 +510,26 @@ pub trait Store: Send + Sync + 'static {
     /// which they follow a new directory.
     async fn case_below(&self, id: Uuid, superior: &AgencyId) -> Result<Option<Option<StoredCase>>, Error>;
 
-    /// Lets who oversees the next open cases, at most `limit`, follow the directory in force, in one
-    /// durable transaction. Returns how far it has come; `None` if all have followed.
+    /// Lets who oversees the next open cases, at most `limit`, follow the directory in force, in
+    /// one durable transaction. Returns how far it has come; `None` if all have followed.
     async fn oversee(&self, after: Option<Remade>, limit: u32) -> Result<Option<Remade>, Error>;
 
-    /// Makes those rows anew that a replica of an earlier version left as they were, of the next open
-    /// cases after one; `None` when there are no more. Until then nobody is shown them.
+    /// Makes those rows anew that a replica of an earlier version left as they were, of the next
+    /// open cases after one; `None` when there are no more. Until then nobody is shown them.
     async fn oversee_late(&self, after: Option<String>, limit: u32) -> Result<Option<String>, Error>;
 
     /// The deputies of an agency's officers that end after a time, in the order of appointment.
     async fn deputies(&self, agency: &AgencyId, after: Time) -> Result<Vec<Deputy>, Error>;
 
-    /// Appoints a deputy, with its change, in one durable transaction. A known request id gets its first
-    /// answer.
+    /// Appoints a deputy, with its change, in one durable transaction. A known request id gets its
+    /// first answer.
     async fn appoint(&self, appointment: &Appointment, now: Time) -> Result<Appointed, Error>;
 
     /// Ends a deputy's time, with its change, in one durable transaction.
     async fn end_deputy(&self, ending: &Ending, now: Time) -> Result<Ended, Error>;
 
-    /// The supervisions that an agency is under or began, in the order in which they began, after one,
-    /// at most `limit`.
+    /// The supervisions that an agency is under or began, in the order in which they began, after
+    /// one, at most `limit`.
     async fn supervisions(
         &self,
         of: &AgencyId,

@@ -192,10 +192,10 @@ pub fn lost(case: Uuid) -> CaseSight {
     }
 }
 
-/// What a superior sees of a case below it: name, category, state, owner, and until when that has to
-/// act. Each field by itself, so that a new one of a case or a clock is not shown unless it is added
-/// here. Whatever else a clock has (that it is paused, how long it is) tells of the report or of what
-/// happened to the case; so do etag and the time of the last change.
+/// What a superior sees of a case below it: name, category, state, owner, and until when that has
+/// to act. Each field by itself, so that a new one of a case or a clock is not shown unless it is
+/// added here. Whatever else a clock has (that it is paused, how long it is) tells of the report or
+/// of what happened to the case; so do etag and the time of the last change.
 pub fn overview(stored: &StoredCase, directory: &Directory) -> routing::Case {
     let (lead, lead_titles) = owner(&stored.case, directory);
     let duty = stored.case.duty().map(|duty| clock(&duty.clock));

@@ -5,8 +5,8 @@
 //! them: a method without a row is never called, whoever asks. What a caller may see of a record is
 //! decided where records are, in the stores.
 //!
-//! Callers have roles ([`Roles`](crate::Roles)); a row names those of which one is enough. A later role is a new
-//! [`Role`], named in the rows that it gets.
+//! Callers have roles ([`Roles`](crate::Roles)); a row names those of which one is enough. A later
+//! role is a new [`Role`], named in the rows that it gets.
 
 use std::{borrow::Cow, collections::HashMap, fmt, sync::LazyLock};
 
@@ -239,7 +239,9 @@ fn own(kinds: &[Kind], caller: &Identity) -> String {
 
 /// Refuses a request that the condition of its method's row keeps from this caller.
 ///
-/// # Errors When the caller is not of the condition's kinds. A method whose row has no condition
+/// # Errors
+///
+/// When the caller is not of the condition's kinds. A method whose row has no condition
 /// refuses every such request.
 pub fn require<T>(request: &tonic::Request<T>) -> Result<(), Failure> {
     let caller = crate::caller(request)?;

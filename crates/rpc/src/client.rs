@@ -42,8 +42,8 @@ pub enum ClientError {
     Token,
 }
 
-/// The token that a caller calls with, if it calls with one. Replaced, it goes for all channels that
-/// have it.
+/// The token that a caller calls with, if it calls with one. Replaced, it goes for all channels
+/// that have it.
 #[derive(Clone)]
 pub struct Bearer(Arc<RwLock<Option<MetadataValue<Ascii>>>>);
 

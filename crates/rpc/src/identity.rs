@@ -173,8 +173,8 @@ pub trait Authenticate: Send + Sync + 'static {
         None
     }
 
-    /// What would say who the caller is, and is gone: asked where nobody was identified. The call is
-    /// refused like any other, but may be repeated.
+    /// What would say who the caller is, and is gone: asked where nobody was identified. The call
+    /// is refused like any other, but may be repeated.
     fn undecided(&self, _: &Presented<'_>) -> Option<&'static str> {
         None
     }

@@ -401,8 +401,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// It is waited for as long as the caller waits; who is not known then is refused, though not as if
-    /// it were known to be nobody.
+    /// It is waited for as long as the caller waits; who is not known then is refused, though not
+    /// as if it were known to be nobody.
     #[tokio::test(start_paused = true)]
     async fn what_says_who_calls_is_waited_for_within_the_deadline_and_missed_by_name() {
         use tower::ServiceExt as _;

@@ -48,8 +48,9 @@ impl Judge {
         }
     }
 
-    /// Why the stream ends, once it does: the caller is no longer who it was, has lost a role that it
-    /// had, or, a service, is no longer on the list of those that may; or nobody can say it any more.
+    /// Why the stream ends, once it does: the caller is no longer who it was, has lost a role that
+    /// it had, or, a service, is no longer on the list of those that may; or nobody can say it any
+    /// more.
     fn end(&self) -> Option<Failure> {
         let presented = Presented {
             headers: &self.headers,

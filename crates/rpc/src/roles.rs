@@ -266,8 +266,8 @@ impl<'de> Deserialize<'de> for Roles {
     }
 }
 
-/// The roles of an entry of a file, which says them one by one (`roles`), or by a word for the usual
-/// ones (`role`): one of the two.
+/// The roles of an entry of a file, which says them one by one (`roles`), or by a word for the
+/// usual ones (`role`): one of the two.
 ///
 /// # Errors
 ///

@@ -109,7 +109,8 @@ impl Tls {
         Ok(not_after)
     }
 
-    /// Believes servers with certificates of these authorities. Returns when the first of them ends.
+    /// Believes servers with certificates of these authorities. Returns when the first of them
+    /// ends.
     ///
     /// # Errors
     ///
@@ -382,8 +383,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     }
 }
 
-/// Authorities, and when the first of those that are valid ends: from then on somebody is believed no
-/// longer, whatever the others are. Where all have ended, when the last did. One of them that is
+/// Authorities, and when the first of those that are valid ends: from then on somebody is believed
+/// no longer, whatever the others are. Where all have ended, when the last did. One of them that is
 /// unreadable is refused: it would be missed when it is needed.
 fn roots(pem: &[u8]) -> Result<(RootCertStore, i64), TlsError> {
     let mut roots = RootCertStore::empty();

@@ -44,8 +44,9 @@ pub enum Difference {
 }
 
 impl Directory {
-    /// The differences from an older directory: the last resort and the zone first, then agencies by
-    /// id, and territories last. Lists are cut at their end, and of territories there are thousands.
+    /// The differences from an older directory: the last resort and the zone first, then agencies
+    /// by id, and territories last. Lists are cut at their end, and of territories there are
+    /// thousands.
     #[must_use]
     pub fn differences(&self, old: &Self) -> Vec<Difference> {
         let mut differences = Vec::new();

@@ -13,8 +13,8 @@ use crate::{
     submission,
 };
 
-/// Blocks of as many reports as routing is asked about at once that a page reads at most, where only
-/// some are shown.
+/// Blocks of as many reports as routing is asked about at once that a page reads at most, where
+/// only some are shown.
 const BLOCKS: usize = 4;
 
 impl Service {

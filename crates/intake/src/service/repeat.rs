@@ -1,6 +1,6 @@
-//! Repeats that the fingerprint does not know: it is made with a key that may have been changed since,
-//! of a form that another version may have made otherwise, and of the names of files that were
-//! uploaded again. What the two reports say decides.
+//! Repeats that the fingerprint does not know: it is made with a key that may have been changed
+//! since, of a form that another version may have made otherwise, and of the names of files that
+//! were uploaded again. What the two reports say decides.
 
 use api::intake::{Report, SubmitReportRequest};
 use prost::Message as _;
@@ -11,7 +11,8 @@ use super::Service;
 use crate::{store::Accepted, submission};
 
 impl Service {
-    /// Whether a report that has the sender's own id of another says the same, in the form of today.
+    /// Whether a report that has the sender's own id of another says the same, in the form of
+    /// today.
     pub(super) async fn repeated(&self, report: Uuid, content: &[u8]) -> Result<Accepted, Failure> {
         let reused = Accepted::ExternalIdReused { report };
         let Some(stored) = self.store.report(report).await? else {

@@ -153,11 +153,12 @@ pub trait EvidenceStore: Send + Sync + 'static {
     ///
     /// One whose sender and request id are there already is not recorded: the answer is the earlier
     /// one when the keyed hashes agree, else [`Uploaded::RequestIdReused`]. An earlier one that has
-    /// expired is no answer: the file is recorded in its place. Bytes of which the sender's file was
-    /// refused are not recorded again.
+    /// expired is no answer: the file is recorded in its place. Bytes of which the sender's file
+    /// was refused are not recorded again.
     async fn record_upload(&self, upload: &Upload, now: Time) -> Result<Uploaded, Error>;
 
-    /// What has arrived of an upload that broke off; `None` if nothing has, or it began too long ago.
+    /// What has arrived of an upload that broke off; `None` if nothing has, or it began too long
+    /// ago.
     async fn partial(&self, caller: &str, request_id: Uuid, now: Time) -> Result<Option<Partial>, Error>;
 
     /// Makes an upload the one of its id: no other notes anything of that from now on. What has

@@ -234,8 +234,8 @@ impl SqlStore {
         row.map_or(Ok(0), |row| row.count("position", "position"))
     }
 
-    /// Writes one row, whether or not anything is new, and whether or not there is any news: neither
-    /// an answer nor its time tells.
+    /// Writes one row, whether or not anything is new, and whether or not there is any news:
+    /// neither an answer nor its time tells.
     pub(super) async fn confirm_up_to(&self, owner: &Sender, position: u64, now: Time) -> Result<(), Error> {
         let values = || vec![owner.owner().into(), stored(position).into(), now.0.into()];
         sql::transact!(self.db, |tx| tx.execute(

@@ -783,7 +783,8 @@ async fn what_is_named_for_a_category_without_files_goes_at_once_by_every_door(b
         .await,
         0
     );
-    // If the database fails, the file is there, the report is not refused yet, and a repeat does it.
+    // If the database fails, the file is there, the report is not refused yet, and a repeat does
+    // it.
     let file = upload(&served, b"one more").await;
     served.faults.fail_before.store(1, Ordering::SeqCst);
     let failed = served

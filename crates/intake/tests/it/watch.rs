@@ -1,5 +1,5 @@
-//! A sender's feed of what became of its reports, on each backend: over gRPC, over two replicas, and
-//! what an excluded sender does not learn from it.
+//! A sender's feed of what became of its reports, on each backend: over gRPC, over two replicas,
+//! and what an excluded sender does not learn from it.
 
 use std::{collections::BTreeMap, time::Duration};
 

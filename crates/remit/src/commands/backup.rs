@@ -32,9 +32,10 @@ pub struct Command {
 enum Action {
     /// Make a backup
     ///
-    /// The instance may be serving: nobody can write for the moment in which a read is begun in each
-    /// database, and reads take no notice. The folder must not exist; it is complete when it has its
-    /// name. Keep the digest that is printed elsewhere: with it, a changed backup is noticed.
+    /// The instance may be serving: nobody can write for the moment in which a read is begun in
+    /// each database, and reads take no notice. The folder must not exist; it is complete when it
+    /// has its name. Keep the digest that is printed elsewhere: with it, a changed backup is
+    /// noticed.
     #[command(after_help = "\
 Example:
   remit backup create /backups/$(date +%F) --data-dir /var/lib/remit")]
@@ -67,10 +68,10 @@ Example:
     },
     /// Verify a backup and put it into a data directory without records
     ///
-    /// Of the old data directory only `log.checkpoint` may be there, and it has to be the newest: the
-    /// log starts if that was signed before the backup; otherwise `remit log recover` says what to
-    /// do. Tokens that were revoked after the backup are valid again: revoke them before the start.
-    /// Services that start days after the backup need `accept_time_up_to`.
+    /// Of the old data directory only `log.checkpoint` may be there, and it has to be the newest:
+    /// the log starts if that was signed before the backup; otherwise `remit log recover` says what
+    /// to do. Tokens that were revoked after the backup are valid again: revoke them before the
+    /// start. Services that start days after the backup need `accept_time_up_to`.
     #[command(after_help = "\
 Examples:
   remit backup restore /backups/2026-11-29 --data-dir /var/lib/remit
@@ -81,7 +82,8 @@ Examples:
         /// The data directory to put it into
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
-        /// The newest checkpoint of the log that is known, where the data directory does not have it
+        /// The newest checkpoint of the log that is known, where the data directory does not have
+        /// it
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
         /// The digest that was printed when it was made

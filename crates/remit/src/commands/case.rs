@@ -1,10 +1,10 @@
 //! `remit case`: list, show and watch cases, take them over, and hand them on.
 //!
-//! `case/hand_on.rs`, `case/work.rs` and `case/outcome.rs` have the changes of a case, `case/officers.rs`
-//! what is an agency's own affair, `case/oversight.rs` supervision of agencies,
+//! `case/hand_on.rs`, `case/work.rs` and `case/outcome.rs` have the changes of a case,
+//! `case/officers.rs` what is an agency's own affair, `case/oversight.rs` supervision of agencies,
 //! `case/subject.rs` those for the affected side, `case/change.rs` what they share, and
-//! `case/batch.rs` those of many at once. `case/queue.rs` is the screen of a clerk; `output/case.rs`
-//! prints.
+//! `case/batch.rs` those of many at once. `case/queue.rs` is the screen of a clerk;
+//! `output/case.rs` prints.
 
 mod batch;
 mod change;

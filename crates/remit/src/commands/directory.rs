@@ -79,7 +79,8 @@ Examples:
     },
     /// Propose a file, as a whole; another officer puts it in force
     ///
-    /// Until the first case is opened, one is enough, and it is in force at once. Every version is kept.
+    /// Until the first case is opened, one is enough, and it is in force at once. Every version is
+    /// kept.
     #[command(after_help = "\
 Examples:
   remit directory apply agencies.yaml --officer o-17

@@ -67,7 +67,8 @@ Example:
         /// Its media type, such as image/png; the server also detects the type itself
         #[arg(long, value_name = "TYPE", default_value = "")]
         media_type: String,
-        /// Category of the report that it is for, such as gambling; one that takes no files refuses it
+        /// Category of the report that it is for, such as gambling; one that takes no files refuses
+        /// it
         #[arg(long, value_name = "CATEGORY", default_value = "", hide_default_value = true)]
         category: String,
         /// Request id, a UUID: repeated within 24 hours it goes on where the upload broke off, or

@@ -123,8 +123,8 @@ Examples:
     },
     /// Propose to put a rule set in force; existing cases keep their routes
     ///
-    /// Another officer puts it in force. Until the first case is opened, one is enough, and it is in
-    /// force at once.
+    /// Another officer puts it in force. Until the first case is opened, one is enough, and it is
+    /// in force at once.
     #[command(after_help = "\
 Examples:
   remit route activate rules.yaml

@@ -60,8 +60,8 @@ impl Note<'_> {
         lines
     }
 
-    /// Whether the agency has something to do with it, or waits for something: it leads it, an officer
-    /// has it, or a clock runs against it.
+    /// Whether the agency has something to do with it, or waits for something: it leads it, an
+    /// officer has it, or a clock runs against it.
     fn concerns(&self, case: &Case) -> bool {
         let owes = case.clocks.iter().any(|clock| clock.owner == self.agency);
         case.lead == self.agency || owes || case.assignment.is_some()

@@ -1,5 +1,6 @@
--- Agencies that a superior has put under supervision, with what they have to correct until when. Each
--- is a record of the log; `sequence` and `hash` are the head of its chain. Texts are content, like
+-- Agencies that a superior has put under supervision, with what they have to correct until when.
+-- Each is a record of the log; `sequence` and `hash` are the head of its chain. Texts are content,
+-- like
 -- `case_steps.note`, each with the key of the commitment to it.
 CREATE TABLE supervisions (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,

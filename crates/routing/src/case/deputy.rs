@@ -77,8 +77,8 @@ impl Deputy {
     }
 }
 
-/// Those whose cases an officer has at a moment: the officer, and all in whose stead it acts. In the
-/// form in which people are compared.
+/// Those whose cases an officer has at a moment: the officer, and all in whose stead it acts. In
+/// the form in which people are compared.
 #[must_use]
 pub fn stands_in_for(deputies: &[Deputy], officer: &str, at: Time) -> BTreeSet<String> {
     let mut all = BTreeSet::from([person(officer)]);
@@ -98,7 +98,8 @@ pub fn stands_in_for(deputies: &[Deputy], officer: &str, at: Time) -> BTreeSet<S
 #[must_use]
 pub fn stood_in(deputies: &[Deputy], one: &str, other: &str, from: Time, to: Time) -> bool {
     let acts_for = |deputy: &str, officer: &str, at| stands_in_for(deputies, deputy, at).contains(&person(officer));
-    // Who stands in for whom changes where one begins or ends: it is there from its latest beginning.
+    // Who stands in for whom changes where one begins or ends: it is there from its latest
+    // beginning.
     let begins = deputies.iter().map(|deputy| deputy.begin);
     let moments = begins.filter(|begin| (from..=to).contains(begin)).chain([from]);
     moments

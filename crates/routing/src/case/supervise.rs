@@ -48,7 +48,8 @@ pub struct Supervise {
 }
 
 impl Supervise {
-    /// For a superior that has the case on the lists of what is below it: until then it sees its outline.
+    /// For a superior that has the case on the lists of what is below it: until then it sees its
+    /// outline.
     pub(super) const RULE: &Rule = &Rule {
         name: "supervise",
         doing: "supervise it",

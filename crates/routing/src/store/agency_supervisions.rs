@@ -119,7 +119,8 @@ pub struct StepTaken {
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stepped {
-    /// It was taken, now or by an earlier request with the same id and content: the supervision now.
+    /// It was taken, now or by an earlier request with the same id and content: the supervision
+    /// now.
     Done(Box<AgencySupervision>),
     /// There is none for this agency.
     NotFound,

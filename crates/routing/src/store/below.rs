@@ -1,11 +1,11 @@
 //! The cases below each superior: the rows of what it sees of each, pages and counts of them.
 //!
 //! A row is there for each superior of an open case's owner that no exclusion of the case keeps out
-//! ([`case::overseers`]), written in the transaction that changes the case. So pages and counts need
-//! no other look at sight. Who is above whom follows from the directory: another one makes all rows
-//! anew, and until that is done nobody is shown any. A replica of an earlier version changes cases
-//! and not their rows: so each row has the change by which it was made, and is shown while that is
-//! the case's last.
+//! ([`case::overseers`]), written in the transaction that changes the case. So pages and counts
+//! need no other look at sight. Who is above whom follows from the directory: another one makes all
+//! rows anew, and until that is done nobody is shown any. A replica of an earlier version changes
+//! cases and not their rows: so each row has the change by which it was made, and is shown while
+//! that is the case's last.
 
 use std::collections::BTreeSet;
 

@@ -10,9 +10,9 @@
 //! to [`Versions::activate`] with the digests of the pair it was proposed against. If there was
 //! another switch meanwhile, the answer is [`Activated::Outdated`]: propose again.
 //!
-//! Two people put a version in force: one proposes, another approves ([`Hand`]). That is checked where
-//! the switch is made, and nowhere else. Until the first case is opened one is enough: there is
-//! nothing yet that a route decides.
+//! Two people put a version in force: one proposes, another approves ([`Hand`]). That is checked
+//! where the switch is made, and nowhere else. Until the first case is opened one is enough: there
+//! is nothing yet that a route decides.
 //!
 //! `versions/kept.rs` stores and reads contents, `versions/switch.rs` the active versions.
 

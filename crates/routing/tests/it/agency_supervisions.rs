@@ -1,4 +1,5 @@
-//! Agencies under the supervision of a superior: who begins, answers and ends one, and who is shown it.
+//! Agencies under the supervision of a superior: who begins, answers and ends one, and who is shown
+//! it.
 
 use api::event::{Detail, StateChange};
 use api::routing::{

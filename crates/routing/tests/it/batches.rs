@@ -205,8 +205,8 @@ async fn p7_a_batch_shows_no_more_than_single_calls(backend: Backend) {
     let requests: Vec<_> = [cases[0], cases[1], Uuid::nil()]
         .map(|case| acknowledge(name(case), ""))
         .to_vec();
-    // A superior that sees the one only, an excluded agency, and anybody else: all else is as if there
-    // were no such case.
+    // A superior that sees the one only, an excluded agency, and anybody else: all else is as if
+    // there were no such case.
     for (system, seen) in [("guangxi", 1), ("handan", 0), ("guangdong", 1)] {
         let results = acknowledged(&running, system, requests.clone()).await.unwrap();
         let nothing = error(&results[2]);

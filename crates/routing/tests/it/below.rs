@@ -234,7 +234,8 @@ async fn p7_a_directory_that_comes_back_makes_all_rows_anew(backend: Backend) {
     let one = async |superior: &str| fixture.store.case_below(cases[0], &agency(superior)).await.unwrap();
     assert!(one("police-450000").await.is_none());
     fixture.apply(&[]).await;
-    // One batch is done by the directory without the succession, by which the superior oversees all.
+    // One batch is done by the directory without the succession, by which the superior oversees
+    // all.
     assert!(fixture.store.oversee(None, 1).await.unwrap().is_some());
     let forged = "INSERT INTO case_below (case_id, superior, owner, stage, runs, place, made_by) \
                   SELECT case_id, 'police-450000', 'police-450100', state, 1, 1, sequence FROM case_states";

@@ -235,8 +235,8 @@ async fn who_acts_for_another_reviews_nothing_of_the_others(backend: Backend) {
     };
     appointed(&running, "o-1", "o-2", 0, HOUR).await;
     appointed(&running, "o-2", "o-3", 0, 2 * HOUR).await;
-    // Neither the deputy what the officer proposed, nor the deputy's deputy, nor the reverse; and not
-    // once the time has ended either.
+    // Neither the deputy what the officer proposed, nor the deputy's deputy, nor the reverse; and
+    // not once the time has ended either.
     for (proposer, barred) in [("o-1", ["o-2", "o-3"]), ("o-3", ["o-1", "o-2"])] {
         propose(proposer).await;
         for officer in barred {

@@ -57,8 +57,8 @@ impl Gate {
         let is_public = method.is_some_and(Method::is_public);
         let path = request.uri().path();
         let is_stream = is_grpc && (access::is_stream(path) || is_public);
-        // A probe that is refused for the load of others would have a healthy process restarted, and
-        // its load fall on the rest. So it takes nothing that others take.
+        // A probe that is refused for the load of others would have a healthy process restarted,
+        // and its load fall on the rest. So it takes nothing that others take.
         let is_probe = is_grpc && path == "/grpc.health.v1.Health/Check";
         let takes_stream = is_grpc && (access::takes_stream(path) || (is_public && !is_probe));
         let may_rest = takes_stream && !method.is_some_and(|method| method.is_upload);

@@ -302,8 +302,8 @@ async fn a_connection_of_an_authority_that_is_gone_identifies_nobody() {
     again.expect("the client connects again");
 }
 
-/// What was shown and is not looked at is not nothing: a caller by certificate would be taken for one
-/// without.
+/// What was shown and is not looked at is not nothing: a caller by certificate would be taken for
+/// one without.
 #[tokio::test]
 async fn a_chain_that_is_too_long_ends_the_connection_and_is_not_taken_for_none() {
     let ours = Issuer::new().unwrap();

@@ -1,7 +1,8 @@
 //! What the changes of a case share: what each takes, and how its answer is shown.
 //!
-//! Each change is a variant of an enum with its flags, and in `run` of that its request and a word for
-//! when it is done: in `hand_on.rs`, `work.rs`, `outcome.rs`. Its answer stands in one of the lists of
+//! Each change is a variant of an enum with its flags, and in `run` of that its request and a word
+//! for when it is done: in `hand_on.rs`, `work.rs`, `outcome.rs`. Its answer stands in one of the
+//! lists of
 //! `shown!`, which say where answers have the case.
 
 use api::routing::{

@@ -178,7 +178,8 @@ Examples:
     Supervise {
         #[command(flatten)]
         of: Of,
-        /// The time that the lead has from now on, such as `5 working-days`; without it its clock runs on
+        /// The time that the lead has from now on, such as `5 working-days`; without it its clock
+        /// runs on
         #[arg(long, value_name = "TIME", value_parser = need)]
         within: Option<ClockNeed>,
         /// What you expect of the lead

@@ -1,5 +1,5 @@
-//! What is an agency's own affair: deputies of its officers, the cases of one who leaves, and the note
-//! for who comes next.
+//! What is an agency's own affair: deputies of its officers, the cases of one who leaves, and the
+//! note for who comes next.
 
 use api::routing::{
     AppointDeputyRequest, CountWorklistsRequest, EndDeputyRequest, ListCasesRequest, ListCasesResponse,
@@ -24,8 +24,8 @@ const MOVED: i32 = 500;
 pub(super) enum Officers {
     /// Move all cases of an officer to another, or into the pool
     ///
-    /// Each is assigned like by `remit case assign`, and only if the officer still has it. Interrupted,
-    /// the same command moves what is left.
+    /// Each is assigned like by `remit case assign`, and only if the officer still has it.
+    /// Interrupted, the same command moves what is left.
     #[command(after_help = "\
 Examples:
   remit case move --from o-2 --to o-3 --preview --officer o-1 --as police-450100
@@ -53,8 +53,8 @@ Examples:
     },
     /// Let an officer act in another's stead for a time
     ///
-    /// Meanwhile the lists of the deputy have the other's cases, too. Neither reviews what the other
-    /// proposed.
+    /// Meanwhile the lists of the deputy have the other's cases, too. Neither reviews what the
+    /// other proposed.
     #[command(after_help = "\
 Example:
   remit case appoint-deputy o-2 o-3 --until 2026-12-24T18:00:00+08:00 --officer o-1 --as police-450100")]

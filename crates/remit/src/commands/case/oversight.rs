@@ -1,4 +1,5 @@
-//! A superior puts an agency under supervision, until a day, with what to correct; the agency answers.
+//! A superior puts an agency under supervision, until a day, with what to correct; the agency
+//! answers.
 
 use api::routing::{
     AgencySupervision, AnswerSupervisionRequest, EndSupervisionRequest, ListSupervisionsRequest,

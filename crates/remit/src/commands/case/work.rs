@@ -86,8 +86,8 @@ Example:
     },
     /// Ask the reporter something, as the lead: the receipt shows the question
     ///
-    /// The answer is added to the report: `remit report show` has it, and `remit case watch` tells of
-    /// it. The time for the result stands still meanwhile, as far as the rule set allows it.
+    /// The answer is added to the report: `remit report show` has it, and `remit case watch` tells
+    /// of it. The time for the result stands still meanwhile, as far as the rule set allows it.
     #[command(after_help = "\
 Example:
   remit case ask cases/0d9f… --question 'When was it paid?' --days 7 --as police-450100")]

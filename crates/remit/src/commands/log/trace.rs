@@ -13,9 +13,9 @@ use crate::{
 
 /// Trace who held a case, since when and how long, what each took over, and what it missed
 ///
-/// From the log alone: each change of the case, verified like by `remit log show`, tells who has to act
-/// from then on. For auditors and agencies that may see the case; the reading is logged with its
-/// purpose. Exits with 5 if a verification fails.
+/// From the log alone: each change of the case, verified like by `remit log show`, tells who has to
+/// act from then on. For auditors and agencies that may see the case; the reading is logged with
+/// its purpose. Exits with 5 if a verification fails.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:

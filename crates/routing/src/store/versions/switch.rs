@@ -308,7 +308,8 @@ pub(in crate::store) async fn try_activate(
         deliveries.push(switch(tx, kind, current, before, (activation, proposal), entropy, now).await?);
         update(tx, kind, current).await?;
     }
-    // Whatever else was proposed, of either kind, was compared with a pair that is no longer in force.
+    // Whatever else was proposed, of either kind, was compared with a pair that is no longer in
+    // force.
     tx.execute("DELETE FROM version_proposals", vec![]).await?;
     journal::append(tx, deliveries).await?;
     keep_answer(tx, request, |request| &request.done, now).await?;
