@@ -391,6 +391,8 @@ const READS: &[&str] = &[
 
 /// Calls that change something and need no request id, each with the reason.
 const WITHOUT_REQUEST_ID: &[&str] = &[
+    // Changes no record, and a repeat confirms the same.
+    "remit.intake.v1.IntakeService.ConfirmReports",
     // A repeat does what is left, and nothing twice.
     "remit.routing.v1.CaseService.MoveCases",
     // Ended twice, it is told when it was.
