@@ -182,10 +182,6 @@ const ZH: &[(&str, &str)] = &[
         "each of the {0} changes is proven by the checkpoint of {1} entries and linked to the previous one",
         "{0} 次变更均由 {1} 条的检查点证明，且前后相连",
     ),
-    (
-        "not verified: no log key; set it with --key or REMIT_LOG_KEY",
-        "未验证：没有日志公钥；请用 --key 或 REMIT_LOG_KEY 指定",
-    ),
     ("not named", "未具名"),
     ("; more entries exist: raise --limit", "；还有更多，请调高 --limit"),
     ("app", "应用"),
@@ -919,6 +915,7 @@ mod tests {
             "output/change.rs",
             "commands/log/show.rs",
             "commands/operator.rs",
+            "commands/directory.rs",
             "commands/backup.rs",
             "output/notice.rs",
             "commands/case/subject.rs",
