@@ -104,7 +104,7 @@ async fn reveal(process: &Process, name: &str) {
         justification: "the address is incomplete".to_owned(),
         request_id: String::new(),
     };
-    process.intake("operator").reveal_reporter(request).await.unwrap();
+    process.intake("police-450100").reveal_reporter(request).await.unwrap();
 }
 
 /// Copies the files of a service's database to another folder.
