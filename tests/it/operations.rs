@@ -859,6 +859,7 @@ async fn p1_a_backup_made_under_load_has_what_was_accepted_before_it_and_starts(
     verify(5, &[], "receipt.key");
     std::fs::write(&list, written.replace("\"log.vkey\"", "\"log.checkpoint\"")).unwrap();
     verify(5, &[], "log.checkpoint, which no backup has");
+    std::fs::write(&list, format!("{written} ")).unwrap();
     verify(5, &["--sha256", &digest], "has the digest");
     verify_at(&folder.path().join("mistyped"), 2, "is not a folder");
 }
