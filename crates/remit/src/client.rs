@@ -37,6 +37,8 @@ pub const DATA_DIR: &str = "data";
 
 /// Time limit for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// First wait before a repeat, where the server tells none.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Server addresses and the caller's identity.
 pub type Access = Settled<Given>;
@@ -192,6 +194,50 @@ impl RoutingServer {
     /// The address, if given.
     pub fn address(&self) -> Option<&str> {
         self.server.as_deref()
+    }
+}
+
+/// Options for the addresses of all services.
+#[derive(Args, Clone, Debug)]
+pub struct Servers {
+    /// Address of intake
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_INTAKE",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    intake: Option<String>,
+    /// Address of routing
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_ROUTING",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    routing: Option<String>,
+    /// Address of audit
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_AUDIT",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    audit: Option<String>,
+}
+
+impl Servers {
+    /// A service's address, if given.
+    pub fn address(&self, service: Service) -> Option<&str> {
+        let address = match service {
+            Service::Intake => &self.intake,
+            Service::Routing => &self.routing,
+            Service::Audit => &self.audit,
+        };
+        address.as_deref()
     }
 }
 
@@ -813,6 +859,18 @@ pub fn can_be_repeated(status: &Status) -> bool {
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::ResourceExhausted
     );
     is_told || may_be_done
+}
+
+/// Repeats without any progress, before a transfer is given up.
+pub const REPEATS: u32 = 12;
+/// Longest wait before a repeat.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Waits before a repeat: the first wait, doubled so often.
+pub async fn pause(first: Duration, doublings: u32) {
+    // A server may tell any wait.
+    let pause = first.saturating_mul(2_u32.pow(doublings.min(6)));
+    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use host::config::Service;
 
 use crate::{
-    client::{Access, Failed},
+    client::{Access, Failed, Servers},
     output::{self, Paint as _, line, strong},
 };
 
@@ -20,33 +20,8 @@ pub struct Command {
     action: Action,
     #[command(flatten)]
     access: Access,
-    /// Address of intake
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_INTAKE",
-        value_name = "URL",
-        help_heading = "Connection"
-    )]
-    intake: Option<String>,
-    /// Address of routing
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_ROUTING",
-        value_name = "URL",
-        help_heading = "Connection"
-    )]
-    routing: Option<String>,
-    /// Address of audit
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_AUDIT",
-        value_name = "URL",
-        help_heading = "Connection"
-    )]
-    audit: Option<String>,
+    #[command(flatten)]
+    servers: Servers,
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -75,12 +50,8 @@ impl Command {
             return Err(Failed::Usage(format!("`{role}` is no role; there are {known}")).into());
         }
         let mut rows: Vec<AccessRow> = Vec::new();
-        for (service, server) in [
-            (Service::Intake, &self.intake),
-            (Service::Routing, &self.routing),
-            (Service::Audit, &self.audit),
-        ] {
-            let target = self.access.target(service, server.as_deref())?;
+        for service in Service::ALL {
+            let target = self.access.target(service, self.servers.address(service))?;
             let answer = OperationsServiceClient::new(target.channel)
                 .get_access_table(GetAccessTableRequest {})
                 .await

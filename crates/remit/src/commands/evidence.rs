@@ -4,7 +4,6 @@ use std::{
     io::{ErrorKind, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -34,7 +33,7 @@ use tonic::{Code, Status};
 
 use super::config::Settings;
 use crate::{
-    client::{Access, Failed, IntakeServer, Target, can_be_repeated},
+    client::{Access, FIRST_PAUSE, Failed, IntakeServer, REPEATS, Target, can_be_repeated, pause},
     output::{self, Paint as _, Progress, dim, field, line, strong},
 };
 
@@ -243,10 +242,6 @@ fn named_category(category: &str) -> String {
     }
 }
 
-/// Tries without any progress, before it is given up.
-const TRIES: u32 = 12;
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
 /// Uploads a file; one that breaks off goes on where it was.
 async fn upload(intake: &Target, file: File, spec: EvidenceSpec, json: bool) -> anyhow::Result<()> {
     let failed = Failed::call(&intake.address);
@@ -310,11 +305,11 @@ async fn send(
         };
         // What had arrived may be gone by now.
         let is_gone = status.code() == Code::InvalidArgument && offset > 0;
-        if tries >= TRIES || !(is_gone || can_be_repeated(&status)) {
+        if tries >= REPEATS || !(is_gone || can_be_repeated(&status)) {
             return Err(Unsent::Refused(status));
         }
         tries += 1;
-        tokio::time::sleep((Duration::from_millis(200) * 2_u32.pow(tries.min(6))).min(LONGEST_PAUSE)).await;
+        pause(FIRST_PAUSE, tries).await;
         match arrived(intake, &spec.request_id).await {
             _ if is_gone => spec.offset_bytes = 0,
             Ok(arrived) => {

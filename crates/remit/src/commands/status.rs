@@ -9,7 +9,7 @@ use host::config::Service;
 use journal::{Clock as _, SystemClock, Time};
 
 use crate::{
-    client::{Access, Failed},
+    client::{Access, Failed, Servers},
     output::{self, Paint as _, bad, field, good, line, strong},
 };
 
@@ -39,15 +39,8 @@ pub struct Command {
     /// [default: three times the interval at which the log says that it is signed when quiet]
     #[arg(long, value_name = "SECONDS")]
     old: Option<u32>,
-    /// Address of intake
-    #[arg(long, env = "REMIT_INTAKE", value_name = "URL", help_heading = "Connection")]
-    intake: Option<String>,
-    /// Address of routing
-    #[arg(long, env = "REMIT_ROUTING", value_name = "URL", help_heading = "Connection")]
-    routing: Option<String>,
-    /// Address of audit
-    #[arg(long, env = "REMIT_AUDIT", value_name = "URL", help_heading = "Connection")]
-    audit: Option<String>,
+    #[command(flatten)]
+    servers: Servers,
 }
 
 /// Severity. The numbers are the exit codes.
@@ -94,10 +87,10 @@ impl Command {
             late: self.late.into(),
             old: self.old.map(i64::from),
         };
-        let ask = |service, server: Option<String>| {
-            let access = &self.access;
+        let ask = |service| {
+            let (access, server) = (&self.access, self.servers.address(service));
             async move {
-                match status(access, service, server.as_deref()).await {
+                match status(access, service, server).await {
                     Ok(status) => judge(service.name(), &status, SystemClock.now(), limits),
                     Err(error) => vec![Finding {
                         level: Level::Unknown,
@@ -108,11 +101,7 @@ impl Command {
                 }
             }
         };
-        let (intake, routing, audit) = tokio::join!(
-            ask(Service::Intake, self.intake.clone()),
-            ask(Service::Routing, self.routing.clone()),
-            ask(Service::Audit, self.audit.clone()),
-        );
+        let (intake, routing, audit) = tokio::join!(ask(Service::Intake), ask(Service::Routing), ask(Service::Audit),);
         let findings = [intake, routing, audit].concat();
         let worst = findings
             .iter()

@@ -12,10 +12,7 @@ use api::{
 };
 use prost::Message as _;
 use serde_json::json;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep},
-};
+use tokio::{sync::mpsc, time::Instant};
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
@@ -25,7 +22,7 @@ use super::{
     state::{Counts, Log, State},
 };
 use crate::{
-    client::{Failed, Target, can_be_repeated},
+    client::{FIRST_PAUSE, Failed, REPEATS, Target, can_be_repeated, pause},
     output::{Progress, tell},
 };
 
@@ -75,10 +72,6 @@ pub(super) struct Run {
     pub(super) dry_run: bool,
 }
 
-/// Tries without any progress, before it is given up.
-const TRIES: u32 = 12;
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
 impl Run {
     /// Submits what is read, over as many streams as it takes.
     pub(super) async fn submit(&mut self, mut ahead: mpsc::Receiver<Item>) -> anyhow::Result<()> {
@@ -113,14 +106,13 @@ impl Run {
                 continue;
             }
             tries += 1;
-            if !can_be_repeated(&status) || tries > TRIES {
+            if !can_be_repeated(&status) || tries > REPEATS {
                 let failed = Failed::call(&self.intake.address)(status);
                 let context = "the import stopped; run the same command again to go on where it was";
                 return Err(anyhow::Error::new(failed).context(context));
             }
             let told = status.get_details_retry_info().and_then(|info| info.retry_delay);
-            let pause = told.unwrap_or(Duration::from_millis(200)) * 2_u32.pow(tries.min(6) - 1);
-            sleep(pause.min(LONGEST_PAUSE)).await;
+            pause(told.unwrap_or(FIRST_PAUSE), tries.min(6) - 1).await;
         }
     }
 
@@ -246,9 +238,9 @@ impl Run {
         let mut tries = 0;
         loop {
             match call().await {
-                Err(status) if can_be_repeated(&status) && tries < TRIES => {
+                Err(status) if can_be_repeated(&status) && tries < REPEATS => {
                     tries += 1;
-                    sleep((Duration::from_millis(200) * 2_u32.pow(tries.min(6))).min(LONGEST_PAUSE)).await;
+                    pause(FIRST_PAUSE, tries).await;
                 }
                 answered => return answered,
             }
